@@ -1,0 +1,129 @@
+package event
+
+// Field is a hot field: one whose place in the record is noted while decoding.
+// Which fields an event has depends on its Kind.
+type Field uint8
+
+// Fields of a CloudTrail record, named as in the record. Those under "user
+// identity" are members of userIdentity, sessionContext and sessionIssuer.
+const (
+	EventVersion Field = iota
+	EventTime
+	EventSource
+	EventName
+	AWSRegion
+	SourceIPAddress
+	UserAgent
+	ErrorCode
+	ErrorMessage
+	RequestParameters // free-form
+	ResponseElements  // free-form
+	AdditionalEventData
+	RequestID
+	EventID
+	EventType
+	APIVersion
+	ManagementEvent
+	ReadOnly
+	Resources
+	RecipientAccountID
+	ServiceEventDetails
+	SharedEventID
+	VPCEndpointID
+	VPCEndpointAccountID
+	EventCategory
+	Addendum
+	SessionCredentialFromConsole
+	EdgeDeviceDetails
+	TLSDetails
+	EventContext
+	InsightDetails
+
+	UserIdentity
+	UserType
+	UserPrincipalID
+	UserARN
+	UserAccountID
+	UserAccessKeyID
+	UserName
+	UserInvokedBy
+	SessionContext
+	SessionIssuer
+	IssuerType
+	IssuerUserName
+	IssuerPrincipalID
+	IssuerARN
+	IssuerAccountID
+	SessionAttributes
+	MFAAuthenticated
+	SourceIdentity
+
+	numCloudTrailFields
+)
+
+// Fields of an AWS Config item. Both spellings (notification and API) of a key
+// fill the same field.
+const (
+	ConfigMessageType Field = iota
+	ConfigDiff              // configurationItemDiff, beside the item in a notification
+	ConfigItemVersion
+	ConfigCaptureTime
+	ConfigStatus
+	ConfigStateID
+	ConfigAccountID
+	ConfigARN
+	ConfigResourceType
+	ConfigResourceID
+	ConfigResourceName
+	ConfigRegion
+	ConfigAvailabilityZone
+	ConfigResourceCreationTime
+	ConfigTags
+	ConfigRelationships
+	ConfigConfiguration              // free-form; a JSON string of an object is opened
+	ConfigSupplementaryConfiguration // free-form
+
+	numConfigFields
+)
+
+// Fields of a VPC flow log record. The names and versions are those of the VPC
+// user guide; a Transit Gateway record fills those it has.
+const (
+	FlowVersion Field = iota
+	FlowAccountID
+	FlowInterfaceID
+	FlowSrcAddr
+	FlowDstAddr
+	FlowSrcPort
+	FlowDstPort
+	FlowProtocol
+	FlowPackets
+	FlowBytes
+	FlowStart
+	FlowEnd
+	FlowAction
+	FlowLogStatus
+	FlowVPCID
+	FlowSubnetID
+	FlowInstanceID
+	FlowTCPFlags
+	FlowType
+	FlowPktSrcAddr
+	FlowPktDstAddr
+	FlowRegion
+	FlowAZID
+	FlowSublocationType
+	FlowSublocationID
+	FlowPktSrcAWSService
+	FlowPktDstAWSService
+	FlowDirection
+	FlowTrafficPath
+	FlowRejectReason
+	FlowResourceID
+	FlowEncryptionStatus
+
+	numFlowFields
+)
+
+// maxFields is the size of an index: the most fields any kind has.
+const maxFields = int(numCloudTrailFields)
