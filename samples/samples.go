@@ -1,0 +1,23 @@
+// Package samples holds the telemetry that ships with the program: real attack
+// logs, the near misses that go with them, labelled rule cases, AWS Config
+// items and VPC flow lines. The demo plays them, and the tests of several rooms
+// judge themselves by them.
+//
+// Every folder has a README that says what each file is and under which licence
+// it came here. Names, addresses, regions and event ids in the CloudTrail files
+// were replaced by their source; no account in them is anybody's.
+package samples
+
+import "embed"
+
+// FS holds the files under their own names:
+//
+//	cloudtrail/stratus/<technique>.ndjson  one record a line
+//	cloudtrail/truth.json                  what must be found in those
+//	cloudtrail/twins.ndjson                what must stay quiet
+//	cloudtrail/panther.ndjson              labelled single-event cases
+//	config/*.json                          configuration items in each wrapping
+//	flow/*.log                             flow log lines of several versions
+//
+//go:embed cloudtrail config flow
+var FS embed.FS
