@@ -89,4 +89,12 @@ type Event struct {
 	Origin   Origin
 
 	index index
+	cells []span     // the columns of a FlowLog line
+	cache []cached   // values parsed so far
+}
+
+// cached is a free-form field that was parsed.
+type cached struct {
+	field Field
+	value any
 }

@@ -1,0 +1,230 @@
+package event
+
+import (
+	"encoding/json"
+	"io"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// ParseJSON parses one JSON value, all of raw but white space around it:
+// objects are map[string]any, arrays []any, numbers json.Number. It is as strict
+// as Event.Scan, and refuses a key given twice in any object. Errors are
+// *SyntaxError, or io.ErrUnexpectedEOF when raw ends inside the value.
+func ParseJSON(raw []byte) (any, error) {
+	if !utf8.Valid(raw) {
+		return nil, &SyntaxError{Reason: "not valid UTF-8"}
+	}
+	p := parser{scanner{buf: raw}}
+	v, err := p.parse(1)
+	if err != nil {
+		return nil, err
+	}
+	if p.space(); p.pos < len(raw) {
+		return nil, p.fail("something follows the value: %q", raw[p.pos])
+	}
+	return v, nil
+}
+
+// parser builds values with the scanner's own reading of strings, numbers and
+// literals, so that both accept the same bytes.
+type parser struct{ scanner }
+
+func (p *parser) parse(depth int) (any, error) {
+	c, err := p.next()
+	if err != nil {
+		return nil, err
+	}
+	if depth > maxDepth && (c == '{' || c == '[') {
+		return nil, p.fail("nested deeper than %d levels", maxDepth)
+	}
+	switch {
+	case c == '"':
+		return p.text()
+	case c == '{':
+		return p.parseObject(depth)
+	case c == '[':
+		return p.parseArray(depth)
+	case c == 't':
+		return true, p.literal("true")
+	case c == 'f':
+		return false, p.literal("false")
+	case c == 'n':
+		return nil, p.literal("null")
+	case c == '-' || c >= '0' && c <= '9':
+		start := p.pos
+		if err := p.number(); err != nil {
+			return nil, err
+		}
+		return json.Number(p.buf[start:p.pos]), nil
+	}
+	return nil, p.fail("a value should stand here, not %q", c)
+}
+
+func (p *parser) text() (string, error) {
+	start := p.pos + 1
+	if err := p.str(); err != nil {
+		return "", err
+	}
+	raw := p.buf[start : p.pos-1]
+	if p.escaped {
+		return unescape(raw), nil
+	}
+	return string(raw), nil
+}
+
+func (p *parser) parseObject(depth int) (any, error) {
+	out := map[string]any{}
+	p.pos++
+	c, err := p.next()
+	if err != nil {
+		return nil, err
+	}
+	if c == '}' {
+		p.pos++
+		return out, nil
+	}
+	for {
+		if c, err = p.next(); err != nil {
+			return nil, err
+		}
+		if c != '"' {
+			return nil, p.fail("a key in quotes should stand here, not %q", c)
+		}
+		key, err := p.text()
+		if err != nil {
+			return nil, err
+		}
+		if _, twice := out[key]; twice {
+			return nil, p.fail("duplicate key %q", key)
+		}
+		if c, err = p.next(); err != nil {
+			return nil, err
+		}
+		if c != ':' {
+			return nil, p.fail("a colon should stand after a key, not %q", c)
+		}
+		p.pos++
+		if out[key], err = p.parse(depth + 1); err != nil {
+			return nil, err
+		}
+		if c, err = p.next(); err != nil {
+			return nil, err
+		}
+		p.pos++
+		switch c {
+		case ',':
+		case '}':
+			return out, nil
+		default:
+			p.pos--
+			return nil, p.fail("a comma or a closing brace should stand after a value, not %q", c)
+		}
+	}
+}
+
+func (p *parser) parseArray(depth int) (any, error) {
+	out := []any{}
+	p.pos++
+	c, err := p.next()
+	if err != nil {
+		return nil, err
+	}
+	if c == ']' {
+		p.pos++
+		return out, nil
+	}
+	for {
+		v, err := p.parse(depth + 1)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, v)
+		if c, err = p.next(); err != nil {
+			return nil, err
+		}
+		p.pos++
+		switch c {
+		case ',':
+		case ']':
+			return out, nil
+		default:
+			p.pos--
+			return nil, p.fail("a comma or a closing bracket should stand after a value, not %q", c)
+		}
+	}
+}
+
+// unescape turns the inside of a JSON string, already checked, into its text.
+// A lone surrogate becomes U+FFFD, as in encoding/json.
+func unescape(raw []byte) string {
+	var b strings.Builder
+	b.Grow(len(raw))
+	for i := 0; i < len(raw); i++ {
+		if raw[i] != '\\' {
+			b.WriteByte(raw[i])
+			continue
+		}
+		i++
+		switch raw[i] {
+		case 'b':
+			b.WriteByte('\b')
+		case 'f':
+			b.WriteByte('\f')
+		case 'n':
+			b.WriteByte('\n')
+		case 'r':
+			b.WriteByte('\r')
+		case 't':
+			b.WriteByte('\t')
+		case 'u':
+			r := hex4(raw[i+1:])
+			i += 4
+			if utf16.IsSurrogate(r) {
+				pair := rune(utf8.RuneError)
+				if i+6 < len(raw)+0 && raw[i+1] == '\\' && raw[i+2] == 'u' {
+					pair = utf16.DecodeRune(r, hex4(raw[i+3:]))
+				}
+				if r = pair; r != utf8.RuneError {
+					i += 6
+				}
+			}
+			b.WriteRune(r)
+		default:
+			b.WriteByte(raw[i])
+		}
+	}
+	return b.String()
+}
+
+func hex4(b []byte) rune {
+	var r rune
+	for _, c := range b[:4] {
+		switch {
+		case c <= '9':
+			c -= '0'
+		default:
+			c = c|0x20 - 'a' + 10
+		}
+		r = r<<4 | rune(c)
+	}
+	return r
+}
+
+// Decode reads exactly one record. For FlowLog use ScanFlow.
+func Decode(kind Kind, raw []byte) (Event, error) {
+	var e Event
+	n, err := e.Scan(kind, raw)
+	if err != nil {
+		return Event{}, err
+	}
+	for i, c := range raw[n:] {
+		if c != ' ' && c != '\n' && c != '\r' && c != '\t' {
+			return Event{}, &SyntaxError{Offset: n + i, Reason: "something follows the record"}
+		}
+	}
+	return e, nil
+}
+
+var _ = io.EOF

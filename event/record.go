@@ -1,0 +1,56 @@
+package event
+
+import (
+	"encoding/json"
+	"strings"
+)
+
+// Redacted stands in evidence where a secret stood.
+const Redacted = "REDACTED"
+
+// maxRecord bounds a record inside evidence; CloudTrail's own limit is 256 KB.
+const maxRecord = 64 << 10
+
+// secretKeys are the members, in lower case, whose values never leave the
+// event: credentials that AWS writes into records, and what people put there.
+var secretKeys = map[string]bool{
+	"sessiontoken": true, "secretaccesskey": true, "password": true, "masteruserpassword": true, "newpassword": true,
+	"oldpassword": true, "secretstring": true, "secretbinary": true, "plaintext": true, "userdata": true,
+	"authorization": true, "privatekey": true, "keymaterial": true, "token": true, "authparameters": true,
+	"signintoken": true, "clientsecret": true, "accesstoken": true, "refreshtoken": true, "idtoken": true,
+	"authtoken": true, "apikey": true, "samlassertion": true, "webidentitytoken": true, "credentials.secretaccesskey": true,
+}
+
+// Record returns the event for evidence: as JSON, secrets replaced by Redacted,
+// and cut to its identity when it is larger than 64 KiB.
+func (e *Event) Record() Record {
+	r := Record{ID: strings.Clone(e.ID()), Kind: e.Kind, Time: e.Time(), Origin: e.Origin}
+	tree := e.Tree()
+	redact(tree)
+	raw, err := json.Marshal(tree)
+	if err != nil || len(raw) > maxRecord {
+		raw, _ = json.Marshal(map[string]any{
+			"eventName": strings.Clone(e.Name()), "truncated": "the record is larger than 64 KiB; read it at its origin",
+			"origin": e.Origin.String(),
+		})
+	}
+	r.Raw = raw
+	return r
+}
+
+func redact(v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		for k, inner := range v {
+			if s, isText := inner.(string); secretKeys[strings.ToLower(k)] && (!isText || s != "") && inner != nil {
+				v[k] = Redacted
+				continue
+			}
+			redact(inner)
+		}
+	case []any:
+		for _, inner := range v {
+			redact(inner)
+		}
+	}
+}
