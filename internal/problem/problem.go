@@ -5,8 +5,10 @@
 package problem
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
@@ -142,7 +144,7 @@ func (l List) Error() string {
 func Suggest(word string, candidates []string) string {
 	best, dist := "", max(2, len(word)/3)+1
 	for _, c := range candidates {
-		d := levenshtein.ComputeDistance(strings.ToLower(word), strings.ToLower(c))
+		d := distance(strings.ToLower(word), strings.ToLower(c))
 		if d < dist {
 			best, dist = c, d
 		}
@@ -151,4 +153,19 @@ func Suggest(word string, candidates []string) string {
 		return ""
 	}
 	return fmt.Sprintf("did you mean %q?", best)
+}
+
+// distance is the edit distance, but letters that only changed places are one
+// slip: that is how hands mistype.
+func distance(a, b string) int {
+	d := levenshtein.ComputeDistance(a, b)
+	if d > 1 && len(a) == len(b) {
+		x, y := []byte(a), []byte(b)
+		slices.Sort(x)
+		slices.Sort(y)
+		if bytes.Equal(x, y) {
+			return 1
+		}
+	}
+	return d
 }
