@@ -2,6 +2,7 @@ package expr
 
 import (
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -177,11 +178,13 @@ func constant(e ast.Expr) (string, bool) {
 	return string(s), ok
 }
 
-// Sizes that bound the cost of what an event can hold, by CloudTrail's limits:
-// a text field is at most 1 KB, free-form parts at most 100 KB.
+// Sizes that the cost model takes for what an event can hold. CloudTrail cuts a
+// text field at 1 KB. Loops inside loops walk one document of at most 100 KB, so
+// their sizes do not multiply to the worst of each: 20 a level is already 8,000
+// elements in three.
 const (
 	maxText  = 1024
-	maxItems = 100
+	maxItems = 20
 )
 
 // estimator gives CEL the sizes and costs that it cannot know.
@@ -189,8 +192,8 @@ type estimator struct{}
 
 // EstimateSize implements cost.Estimator.
 func (estimator) EstimateSize(n cost.AstNode) *cost.SizeEstimate {
-	if n.ComputedSize() != nil {
-		return n.ComputedSize()
+	if c := n.ComputedSize(); c != nil && c.Max < math.MaxUint64 {
+		return c
 	}
 	switch n.Type().Kind() {
 	case types.StringKind, types.BytesKind:
@@ -200,10 +203,14 @@ func (estimator) EstimateSize(n cost.AstNode) *cost.SizeEstimate {
 }
 
 // EstimateCallCost implements cost.Estimator.
-func (estimator) EstimateCallCost(function, _ string, _ *cost.AstNode, _ []cost.AstNode) *cost.CallEstimate {
+func (estimator) EstimateCallCost(function, _ string, target *cost.AstNode, args []cost.AstNode) *cost.CallEstimate {
 	units, ok := functionCosts[function]
 	if !ok {
 		return nil
 	}
-	return cost.NewCallEstimate(cost.FixedCostEstimate(units), &cost.SizeEstimate{Min: 0, Max: maxText})
+	size := uint64(maxText)
+	if n := len(args); n > 0 && (function == "path" || function == "orValue") && args[n-1].Type().Kind() != types.StringKind {
+		size = maxItems
+	}
+	return cost.NewCallEstimate(cost.FixedCostEstimate(units), &cost.SizeEstimate{Min: 0, Max: size})
 }

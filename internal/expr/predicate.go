@@ -390,3 +390,23 @@ func ascii(s string) bool {
 	}
 	return true
 }
+
+// Holds evaluates the predicate over an event, without allocating.
+func (p Predicate) Holds(e *event.Event) bool {
+	for _, c := range p {
+		if !c.Holds(e) {
+			return false
+		}
+	}
+	return true
+}
+
+// Holds evaluates one clause over an event.
+func (c Clause) Holds(e *event.Event) bool {
+	for i := range c {
+		if c[i].Match(e.Text(c[i].Field)) {
+			return true
+		}
+	}
+	return false
+}

@@ -92,3 +92,6 @@ func (p *Program) eval(in *Input) (ref.Val, error) {
 	}
 	return v, nil
 }
+
+// NewInput returns an input for the program's environment.
+func (p *Program) NewInput() *Input { return p.env.NewInput() }

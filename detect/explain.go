@@ -1,0 +1,43 @@
+package detect
+
+import (
+	"fmt"
+
+	"riposte/event"
+)
+
+// Explanation says why a rule fires on an event or does not.
+type Explanation struct {
+	Rule  string `json:"rule"`
+	Event string `json:"event"`
+	Fires bool   `json:"fires"`
+	// Indexed is whether the index offers the rule for this event: when it does
+	// not, a necessary condition does not hold and the condition is not run.
+	Indexed bool `json:"indexed"`
+	// Error is why there is no verdict.
+	Error string      `json:"error,omitempty"`
+	Truth event.Truth `json:"truth"`
+}
+
+// Explain evaluates one rule over one event and tells every step.
+func (rs *RuleSet) Explain(id string, e *event.Event) (Explanation, error) {
+	r := rs.byID[id]
+	if r == nil {
+		return Explanation{}, fmt.Errorf("no rule %q", id)
+	}
+	if r.Source != e.Kind {
+		return Explanation{
+			Rule: id, Event: e.ID(),
+			Error: fmt.Sprintf("the rule is about %s events, this is a %s event", r.Source, e.Kind),
+		}, nil
+	}
+	in := r.when.NewInput()
+	in.SetEvent(e)
+	x := Explanation{Rule: id, Event: e.ID(), Truth: r.when.Explain(in), Indexed: r.when.Predicate().Holds(e)}
+	fires, err := r.when.Bool(in)
+	x.Fires = fires
+	if err != nil {
+		x.Error = err.Error()
+	}
+	return x, nil
+}

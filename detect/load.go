@@ -1,0 +1,195 @@
+package detect
+
+import (
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"riposte/event"
+	"riposte/internal/expr"
+	"riposte/internal/problem"
+	"riposte/internal/yamlfile"
+)
+
+// Options of a load.
+type Options struct {
+	// Lists are the named lists that rules may test; nil is none.
+	Lists expr.Lists
+	// MaxCost bounds a rule's cost; 0 is expr.DefaultMaxCost.
+	MaxCost uint64
+	// Disable names rules that are left out; an id that no rule has is an error.
+	Disable []string
+}
+
+// Folder is a file system of rules with the name its files have in messages.
+type Folder struct {
+	Name string
+	FS   fs.FS
+}
+
+// RuleSet is a set of compiled rules with their index. It is immutable but for
+// its counters, and safe for concurrent use.
+type RuleSet struct {
+	rules    []*Rule // sorted by id
+	byID     map[string]*Rule
+	indexes  map[event.Kind]*index
+	warnings problem.List
+}
+
+// environments makes one environment a kind, when a rule first needs it.
+type environments struct {
+	o    expr.Options
+	made map[event.Kind]*expr.Env
+}
+
+func (e *environments) get(k event.Kind) (*expr.Env, error) {
+	if env, ok := e.made[k]; ok {
+		return env, nil
+	}
+	env, err := expr.NewEventEnv(k, e.o)
+	if err != nil {
+		return nil, err
+	}
+	e.made[k] = env
+	return env, nil
+}
+
+// Load compiles every .yaml and .yml file of fsys, at any depth. The error is a
+// problem.List of everything wrong in all of them.
+func Load(fsys fs.FS, o Options) (*RuleSet, error) {
+	return LoadAll([]Folder{{FS: fsys}}, o)
+}
+
+// LoadAll compiles the rules of several folders into one set. An id used twice
+// is an error that names both places.
+func LoadAll(folders []Folder, o Options) (*RuleSet, error) {
+	var list problem.List
+	var rules []*Rule
+	envs := &environments{o: expr.Options{Lists: o.Lists, MaxCost: o.MaxCost}, made: map[event.Kind]*expr.Env{}}
+	seen := map[string]yamlfile.Place{}
+	for _, folder := range folders {
+		files, err := ruleFiles(folder)
+		if err != nil {
+			list.AddErr(folder.Name, err)
+			continue
+		}
+		for _, name := range files {
+			r, problems := loadFile(folder, name, envs, seen)
+			list = append(list, problems...)
+			if r != nil && !slices.Contains(o.Disable, r.ID) {
+				rules = append(rules, r)
+			}
+		}
+	}
+	for _, id := range o.Disable {
+		if _, ok := seen[id]; !ok {
+			list.Add(&problem.Problem{Message: fmt.Sprintf("cannot disable rule %q: there is none", id), Hint: problem.Suggest(id, ids(seen))})
+		}
+	}
+	list.Sort()
+	if err := list.Err(); err != nil {
+		return nil, list.Errors()
+	}
+	return newRuleSet(rules, list.Warnings()), nil
+}
+
+func ids(seen map[string]yamlfile.Place) []string {
+	var out []string
+	for id := range seen {
+		out = append(out, id)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// ruleFiles lists the YAML files of a folder, sorted.
+func ruleFiles(folder Folder) ([]string, error) {
+	var files []string
+	err := fs.WalkDir(folder.FS, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && name != "." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata") {
+			return fs.SkipDir
+		}
+		if ext := path.Ext(name); !d.IsDir() && (ext == ".yaml" || ext == ".yml") {
+			files = append(files, name)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the rules: %w", err)
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("no .yaml file with a rule in %s", folder.Name)
+	}
+	return files, nil
+}
+
+func loadFile(folder Folder, name string, envs *environments, seen map[string]yamlfile.Place) (*Rule, problem.List) {
+	shown := path.Join(folder.Name, name)
+	if folder.Name == "" {
+		shown = name
+	}
+	var list problem.List
+	data, err := fs.ReadFile(folder.FS, name)
+	if err != nil {
+		list.AddErr(shown, err)
+		return nil, list
+	}
+	var f ruleFile
+	list.AddErr(shown, yamlfile.Decode(shown, data, &f))
+	if len(list) > 0 && f.Line == 0 {
+		return nil, list // not even a mapping
+	}
+	r, problems := f.compile(shown, envs)
+	list = append(list, problems...)
+	if id := f.ID.Value; id != "" {
+		if first, twice := seen[id]; twice {
+			list.Add(f.ID.Problem(1, 1, fmt.Sprintf("rule id %q is already used at %s:%d", id, first.File, first.Line)))
+		} else {
+			seen[id] = f.ID.Where()
+		}
+	}
+	if list.Err() != nil || f.Enabled != nil && !*f.Enabled {
+		return nil, list
+	}
+	return r, list
+}
+
+func newRuleSet(rules []*Rule, warnings problem.List) *RuleSet {
+	slices.SortFunc(rules, func(a, b *Rule) int { return strings.Compare(a.ID, b.ID) })
+	rs := &RuleSet{rules: rules, byID: map[string]*Rule{}, indexes: map[event.Kind]*index{}, warnings: warnings}
+	byKind := map[event.Kind][]*Rule{}
+	for _, r := range rules {
+		rs.byID[r.ID] = r
+		byKind[r.Source] = append(byKind[r.Source], r)
+	}
+	for kind, list := range byKind {
+		rs.indexes[kind] = newIndex(list)
+	}
+	return rs
+}
+
+// Rules lists the rules by id.
+func (rs *RuleSet) Rules() []*Rule { return rs.rules }
+
+// Rule returns the rule with the id, or nil.
+func (rs *RuleSet) Rule(id string) *Rule { return rs.byID[id] }
+
+// Warnings are what the load found that did not stop it.
+func (rs *RuleSet) Warnings() problem.List { return rs.warnings }
+
+// Unindexed lists the rules that every event of their kind is tried against.
+func (rs *RuleSet) Unindexed() []*Rule {
+	var out []*Rule
+	for _, ix := range rs.indexes {
+		for _, i := range ix.always {
+			out = append(out, ix.rules[i])
+		}
+	}
+	slices.SortFunc(out, func(a, b *Rule) int { return strings.Compare(a.ID, b.ID) })
+	return out
+}
