@@ -1,0 +1,122 @@
+package rules_test
+
+import (
+	"embed"
+	"encoding/json"
+	"testing"
+
+	"riposte/detect"
+	"riposte/event"
+)
+
+//go:embed testdata
+var testdata embed.FS
+
+// oddities stand where a record is expected to hold something else: what AWS
+// leaves out, renames or changes the type of, and what a caller can send.
+var oddities = []any{
+	nil, "*", json.Number("1.5"), true, []any{},
+	[]any{nil, "x", json.Number("7"), []any{}, map[string]any{}}, map[string]any{}, map[string]any{"items": []any{nil, "x"}},
+}
+
+// freeForm are the members of a record whose shape the caller or the service
+// decides; identity are those that every record has alike.
+var (
+	freeForm = []string{"requestParameters", "responseElements", "additionalEventData", "configuration", "supplementaryConfiguration"}
+	identity = []string{"userIdentity", "resources", "tags"}
+)
+
+// TestRecordsCannotBreakRules puts every oddity at every place of the free-form
+// parts of every sample and of every record in the rules' own tests, which pass
+// the first conditions, and wants no evaluation to end in an error.
+func TestRecordsCannotBreakRules(t *testing.T) {
+	rs := load(t)
+	engine := detect.NewEngine(rs)
+	var raised []event.Finding
+	tried := 0
+	eval := func(e *event.Event) {
+		raised = engine.Eval(e, raised[:0])
+		tried++
+	}
+	seen := map[string]bool{}
+	for _, r := range everySample(t) {
+		e := r.event(t)
+		raised = engine.EvalAll(e, raised[:0])
+		// One of each name in a file is enough to mutate.
+		if like := r.name + e.Name(); r.kind != event.FlowLog && !seen[like] {
+			seen[like] = true
+			mutate(t, r.kind, r.raw, append(identity, freeForm...), eval)
+		}
+	}
+	for _, test := range ruleTests(t) {
+		e, err := detect.TestEvent(test.Kind, test.Event)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raised = engine.EvalAll(&e, raised[:0])
+		if test.Kind != event.FlowLog {
+			raw, err := json.Marshal(test.Event)
+			if err != nil {
+				t.Fatal(err)
+			}
+			mutate(t, test.Kind, raw, freeForm, eval)
+		}
+	}
+	t.Logf("%d mutated records", tried)
+	for _, c := range rs.Counters() {
+		if c.Errors > 0 {
+			t.Errorf("%s: %d evaluations ended in an error, last: %s", c.Rule, c.Errors, c.LastError)
+		}
+	}
+}
+
+// mutate calls try with copies of a record, each with one oddity in one place
+// inside the named members. Copies that the decoder refuses are not events.
+func mutate(t *testing.T, kind event.Kind, raw []byte, members []string, try func(*event.Event)) {
+	t.Helper()
+	parsed, err := event.ParseJSON(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := parsed.(map[string]any)
+	emit := func() {
+		changed, err := json.Marshal(whole)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e, err := event.Decode(kind, changed); err == nil {
+			try(&e)
+		}
+	}
+	var visit func(v any)
+	swap := func(set func(any), old any) {
+		for _, odd := range oddities {
+			set(odd)
+			emit()
+		}
+		set(old)
+		visit(old)
+	}
+	visit = func(v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			for k, old := range v {
+				swap(func(x any) { v[k] = x }, old)
+				delete(v, k)
+				emit()
+				v[k] = old
+			}
+		case []any:
+			for i, old := range v {
+				if i < 3 {
+					swap(func(x any) { v[i] = x }, old)
+				}
+			}
+		}
+	}
+	for _, name := range members {
+		if old, ok := whole[name]; ok {
+			swap(func(x any) { whole[name] = x }, old)
+		}
+	}
+}
