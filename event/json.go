@@ -2,7 +2,6 @@ package event
 
 import (
 	"encoding/json"
-	"io"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -227,4 +226,42 @@ func Decode(kind Kind, raw []byte) (Event, error) {
 	return e, nil
 }
 
-var _ = io.EOF
+
+// Member returns the value of a top-level member of a JSON object, as written,
+// or nil when there is none or raw is not an object. It checks no more of raw
+// than it passes.
+func Member(raw []byte, name string) []byte {
+	s := scanner{buf: raw, ix: &index{}}
+	if c, err := s.next(); err != nil || c != '{' {
+		return nil
+	}
+	s.pos++
+	for {
+		if c, err := s.next(); err != nil || c != '"' {
+			return nil
+		}
+		start := s.pos + 1
+		if s.str() != nil {
+			return nil
+		}
+		found := string(raw[start:s.pos-1]) == name
+		if c, err := s.next(); err != nil || c != ':' {
+			return nil
+		}
+		s.pos++
+		if _, err := s.next(); err != nil {
+			return nil
+		}
+		start = s.pos
+		if s.value(nil, 1) != nil {
+			return nil
+		}
+		if found {
+			return raw[start:s.pos]
+		}
+		if c, err := s.next(); err != nil || c != ',' {
+			return nil
+		}
+		s.pos++
+	}
+}

@@ -1,0 +1,451 @@
+package ingest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+
+	"riposte/event"
+)
+
+// containers are the members whose lists hold records: CloudTrail's log files,
+// Config's snapshots and history files, and the answer of LookupEvents.
+var containers = map[string]bool{"Records": true, "configurationItems": true, "Events": true}
+
+// preambles are the members that stand before the list in a container.
+var preambles = map[string]bool{"fileVersion": true, "configSnapshotId": true, "NextToken": true, "ResultMetadata": true}
+
+// json reads a sequence of JSON values: one document, NDJSON or documents end to end.
+func (r *Reader) json() error {
+	for {
+		c, ok, err := r.peek()
+		if err != nil || !ok {
+			return err
+		}
+		switch {
+		case c == '[':
+			r.win.pos++
+			err = r.list()
+		case c == ',' || c == ']':
+			r.win.pos++ // between documents that somebody joined by hand
+		case c != '{':
+			err = r.lost(0, "a JSON object should stand here")
+		default:
+			var inside bool
+			if inside, err = r.container(); err == nil && !inside {
+				err = r.record(false)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// container enters an object that is a list of records with words around it.
+// It looks at the first key only; nothing is taken when it is not one.
+func (r *Reader) container() (bool, error) {
+	key, size, err := r.key(1)
+	if err != nil || !containers[key] && !preambles[key] {
+		return false, err
+	}
+	r.win.pos++ // the brace
+	for {
+		if key, size, err = r.key(0); err != nil {
+			return true, err
+		}
+		if size == 0 {
+			return true, r.lost(0, "a key should stand here")
+		}
+		r.win.pos += size
+		c, ok, err := r.peek()
+		if err != nil || !ok {
+			return true, err
+		}
+		if containers[key] && c == '[' {
+			r.win.pos++
+			if err := r.list(); err != nil {
+				return true, err
+			}
+		} else if err := r.skipValue(); err != nil {
+			return true, err
+		}
+		if c, ok, err = r.peek(); err != nil || !ok {
+			return true, err
+		}
+		r.win.pos++
+		if c != ',' {
+			return true, nil // the closing brace, or rubbish that the caller meets next
+		}
+	}
+}
+
+// key reads the key at the window's position plus skip, and returns it with the
+// size of all up to and with its colon; 0 when no key stands there.
+func (r *Reader) key(skip int) (string, int, error) {
+	for {
+		rest := r.win.rest()
+		i := skip
+		for i < len(rest) && isSpace(rest[i]) {
+			i++
+		}
+		if i < len(rest) && rest[i] != '"' {
+			return "", 0, nil
+		}
+		if i < len(rest) {
+			if end := bytes.IndexByte(rest[i+1:], '"'); end >= 0 {
+				key := string(rest[i+1 : i+1+end])
+				for j := i + end + 2; j < len(rest); j++ {
+					if rest[j] == ':' {
+						return key, j + 1, nil
+					}
+					if !isSpace(rest[j]) {
+						return "", 0, nil
+					}
+				}
+			} else if len(rest)-i > 200 {
+				return "", 0, nil
+			}
+		}
+		if ok, err := r.more(); err != nil || !ok {
+			return "", 0, err
+		}
+	}
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
+
+// list reads the elements of an array whose bracket is taken, and its end.
+func (r *Reader) list() error {
+	for {
+		c, ok, err := r.peek()
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return r.broken(0, r.win.offset(), 0, nil, "the data ends inside a list of records")
+		}
+		switch c {
+		case ']':
+			r.win.pos++
+			return nil
+		case ',':
+			r.win.pos++
+		case '{':
+			if err := r.record(true); err != nil {
+				return err
+			}
+		default:
+			if err := r.skipValue(); err != nil {
+				return err
+			}
+			if err := r.broken(0, r.win.offset(), 0, nil, "a record is a JSON object"); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// record reads the object at the window's position. inList says how to go on
+// after one that is broken.
+func (r *Reader) record(inList bool) error {
+	for {
+		e := r.slot()
+		n, err := e.Scan(event.CloudTrail, r.win.rest())
+		if err == nil {
+			return r.take(n, inList)
+		}
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			ok, moreErr := r.more()
+			if moreErr != nil {
+				return moreErr
+			}
+			if ok {
+				continue
+			}
+			if r.win.full() {
+				return r.tooLarge(inList)
+			}
+			// The end of the data.
+			raw := r.win.rest()
+			offset, line := r.win.offset(), r.line(inList)
+			r.win.pos = r.win.end
+			return r.broken(event.CloudTrail, offset, line, raw, "the data ends inside a record")
+		}
+		return r.resync(err, inList)
+	}
+}
+
+func (r *Reader) line(inList bool) int64 {
+	if inList {
+		return 0
+	}
+	return r.win.lineAt()
+}
+
+// take looks at what kind of object was scanned and keeps what it holds.
+func (r *Reader) take(n int, inList bool) error {
+	offset, line := r.win.offset(), r.line(inList)
+	e := r.slot()
+	if isCloudTrail(e) {
+		if inList {
+			r.lead = append(r.lead[:0], lead(e.Raw)...)
+		}
+		r.win.pos += n
+		return r.keep(offset, line)
+	}
+	raw := bytes.TrimSpace(r.win.buf[r.win.pos : r.win.pos+n])
+	known, err := r.unwrap(raw, offset, line, 0)
+	if err != nil {
+		return err
+	}
+	if !known {
+		if !r.started && r.stats.Broken == 0 {
+			return errForeign
+		}
+		err = r.broken(0, offset, line, raw, "this object is no record or envelope that is known")
+	}
+	r.win.pos += n
+	return err
+}
+
+func isCloudTrail(e *event.Event) bool {
+	return e.Has(event.EventSource) && e.Has(event.EventName) && e.Text(event.EventSource) != "aws:s3" ||
+		e.Has(event.EventVersion) && e.Has(event.EventType)
+}
+
+// maxWraps is how deep envelopes may lie inside envelopes.
+const maxWraps = 4
+
+// unwrap keeps what a known object holds: a Config item, or an envelope of
+// EventBridge, SNS, LookupEvents or a Config rule's invocation around one. raw
+// stays where it is while events alias it, or is a copy of its own.
+func (r *Reader) unwrap(raw []byte, offset, line int64, depth int) (known bool, err error) {
+	if depth > maxWraps {
+		return false, nil
+	}
+	e := r.slot()
+	if _, err := e.Scan(event.CloudTrail, raw); err == nil && depth > 0 && isCloudTrail(e) {
+		return true, r.keep(offset, line)
+	}
+	inner := func(v []byte) (bool, error) {
+		if len(v) > 0 && v[0] == '"' { // JSON inside a string
+			parsed, err := event.ParseJSON(v)
+			if err != nil {
+				return false, nil
+			}
+			v = []byte(parsed.(string))
+			if i := bytes.IndexByte(v, '{'); i > 0 {
+				v = v[i:] // Config writes words before an oversized notification
+			}
+		}
+		if len(v) == 0 || v[0] != '{' {
+			return false, nil
+		}
+		return r.unwrap(v, offset, line, depth+1)
+	}
+	for _, envelope := range []string{"detail", "CloudTrailEvent", "invokingEvent", "Message"} {
+		if v := event.Member(raw, envelope); v != nil {
+			if known, err := inner(v); known || err != nil {
+				return known, err
+			}
+		}
+	}
+	if _, err := e.Scan(event.ConfigItem, raw); err == nil && e.Has(event.ConfigResourceType) && (e.Has(event.ConfigCaptureTime) || e.Has(event.ConfigConfiguration)) {
+		return true, r.keep(offset, line)
+	}
+	// A notification whose item lies a level down, as a list of one in the oldest form.
+	if v := event.Member(raw, "configurationItem"); len(v) > 0 && v[0] == '[' {
+		if n, err := event.SkipValue(v[1:]); err == nil {
+			return inner(v[1 : 1+n])
+		}
+	}
+	return false, nil
+}
+
+// lead is how a record begins: its brace and its first key. A program writes its
+// records alike, and inside a JSON string the quotes would be escaped, so the
+// next lead is the next record.
+func lead(raw []byte) []byte {
+	if i := bytes.IndexByte(raw, '"'); i >= 0 {
+		if j := bytes.IndexByte(raw[i+1:], '"'); j >= 0 {
+			return raw[:i+j+2]
+		}
+	}
+	return nil
+}
+
+// resync sets a broken record aside and finds where the next begins.
+func (r *Reader) resync(cause error, inList bool) error {
+	offset, line := r.win.offset(), r.line(inList)
+	rest := r.win.rest()
+	reason := cause.Error()
+	var syntax *event.SyntaxError
+	if errors.As(cause, &syntax) {
+		reason = fmt.Sprintf("%s (byte %d of the record)", syntax.Reason, syntax.Offset)
+	}
+	n := len(rest)
+	if inList {
+		if end, err := event.SkipValue(rest); err == nil {
+			n = end
+		}
+		for _, l := range [][]byte{r.lead, lead(rest)} {
+			if len(l) == 0 {
+				continue
+			}
+			if next := bytes.Index(rest[1:], l); next >= 0 && next+1 < n {
+				n = next + 1
+			}
+		}
+	} else if end := nextDocument(rest); end >= 0 {
+		n = end
+	}
+	if n == len(rest) && !r.win.full() {
+		// The end of the broken record may still come.
+		if ok, err := r.more(); err != nil {
+			return err
+		} else if ok {
+			return r.resync(cause, inList)
+		}
+		n = len(r.win.rest())
+	}
+	raw := r.win.rest()[:n]
+	r.win.pos += n
+	return r.broken(event.CloudTrail, offset, line, raw, reason)
+}
+
+// nextDocument is the start of the next line that begins with an object or a
+// list; lines of a document that somebody indented do not.
+func nextDocument(rest []byte) int {
+	for i := 0; ; {
+		n := bytes.IndexByte(rest[i:], '\n')
+		if n < 0 || i+n+1 >= len(rest) {
+			return -1
+		}
+		i += n + 1
+		if rest[i] == '{' || rest[i] == '[' {
+			return i
+		}
+	}
+}
+
+// lost sets aside what cannot be understood between records, up to the next document.
+func (r *Reader) lost(skip int, reason string) error {
+	if !r.started && r.stats.Broken == 0 {
+		return errForeign
+	}
+	r.win.pos += skip
+	return r.resync(&event.SyntaxError{Reason: reason}, false)
+}
+
+// tooLarge passes over a record that does not fit the largest window.
+func (r *Reader) tooLarge(inList bool) error {
+	offset, line := r.win.offset(), r.line(inList)
+	head := bytes.Clone(r.win.rest()[:maxBrokenRaw])
+	var skip skipper
+	for {
+		rest := r.win.rest()
+		n, done := skip.pass(rest, !inList)
+		r.win.pos += n
+		if done {
+			break
+		}
+		if ok, err := r.more(); err != nil {
+			return err
+		} else if !ok {
+			break
+		}
+	}
+	size := r.win.offset() - offset
+	return r.broken(event.CloudTrail, offset, line, head,
+		fmt.Sprintf("the record is larger than %d MiB (%d bytes): it is passed over", maxRecord>>20, size))
+}
+
+// skipper finds the end of a value in pieces: of a line, or of an object by its
+// braces and quotes.
+type skipper struct {
+	depth    int
+	inString bool
+	escaped  bool
+}
+
+func (s *skipper) pass(b []byte, line bool) (n int, done bool) {
+	if line {
+		if i := bytes.IndexByte(b, '\n'); i >= 0 {
+			return i + 1, true
+		}
+		return len(b), false
+	}
+	for i, c := range b {
+		switch {
+		case s.escaped:
+			s.escaped = false
+		case s.inString:
+			s.escaped = c == '\\'
+			s.inString = c != '"'
+		case c == '"':
+			s.inString = true
+		case c == '{' || c == '[':
+			s.depth++
+		case c == '}' || c == ']':
+			if s.depth--; s.depth <= 0 {
+				return i + 1, true
+			}
+		}
+	}
+	return len(b), false
+}
+
+// skipValue passes over a value that is no record, of any size.
+func (r *Reader) skipValue() error {
+	c, ok, err := r.peek()
+	if err != nil || !ok {
+		return err
+	}
+	if c != '{' && c != '[' && c != '"' {
+		for { // a number or a word
+			for r.win.pos < r.win.end {
+				if c := r.win.buf[r.win.pos]; c == ',' || c == '}' || c == ']' || isSpace(c) {
+					return nil
+				}
+				r.win.pos++
+			}
+			if ok, err := r.more(); !ok || err != nil {
+				return err
+			}
+		}
+	}
+	var s skipper
+	if c == '"' { // as the only element of a list, so that its end is found
+		s.depth = 1
+		r.win.pos++
+		s.inString = true
+		for {
+			for i, b := range r.win.rest() {
+				if s.escaped {
+					s.escaped = false
+				} else if b == '\\' {
+					s.escaped = true
+				} else if b == '"' {
+					r.win.pos += i + 1
+					return nil
+				}
+			}
+			r.win.pos = r.win.end
+			if ok, err := r.more(); !ok || err != nil {
+				return err
+			}
+		}
+	}
+	for {
+		n, done := s.pass(r.win.rest(), false)
+		r.win.pos += n
+		if done {
+			return nil
+		}
+		if ok, err := r.more(); !ok || err != nil {
+			return err
+		}
+	}
+}
