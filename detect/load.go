@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"riposte/event"
 	"riposte/internal/expr"
@@ -41,10 +44,13 @@ type RuleSet struct {
 // environments makes one environment a kind, when a rule first needs it.
 type environments struct {
 	o    expr.Options
+	mu   sync.Mutex
 	made map[event.Kind]*expr.Env
 }
 
 func (e *environments) get(k event.Kind) (*expr.Env, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	if env, ok := e.made[k]; ok {
 		return env, nil
 	}
@@ -68,19 +74,29 @@ func LoadAll(folders []Folder, o Options) (*RuleSet, error) {
 	var list problem.List
 	var rules []*Rule
 	envs := &environments{o: expr.Options{Lists: o.Lists, MaxCost: o.MaxCost}, made: map[event.Kind]*expr.Env{}}
-	seen := map[string]yamlfile.Place{}
+	var files []loaded
 	for _, folder := range folders {
-		files, err := ruleFiles(folder)
-		if err != nil {
-			list.AddErr(folder.Name, err)
+		names, err := ruleFiles(folder)
+		list.AddErr(folder.Name, err)
+		for _, name := range names {
+			files = append(files, loaded{folder: folder, name: name})
+		}
+	}
+	compileAll(files, envs)
+	seen := map[string]yamlfile.Place{}
+	for i := range files {
+		f := &files[i]
+		list = append(list, f.problems...)
+		if f.id.IsZero() {
 			continue
 		}
-		for _, name := range files {
-			r, problems := loadFile(folder, name, envs, seen)
-			list = append(list, problems...)
-			if r != nil && !slices.Contains(o.Disable, r.ID) {
-				rules = append(rules, r)
-			}
+		if first, twice := seen[f.id.Value]; twice {
+			list.Add(f.id.Problem(1, 1, fmt.Sprintf("rule id %q is already used at %s:%d", f.id.Value, first.File, first.Line)))
+			continue
+		}
+		seen[f.id.Value] = f.id.Where()
+		if f.rule != nil && !slices.Contains(o.Disable, f.rule.ID) {
+			rules = append(rules, f.rule)
 		}
 	}
 	for _, id := range o.Disable {
@@ -128,35 +144,47 @@ func ruleFiles(folder Folder) ([]string, error) {
 	return files, nil
 }
 
-func loadFile(folder Folder, name string, envs *environments, seen map[string]yamlfile.Place) (*Rule, problem.List) {
-	shown := path.Join(folder.Name, name)
-	if folder.Name == "" {
-		shown = name
+// loaded is one file of a load.
+type loaded struct {
+	folder   Folder
+	name     string
+	id       yamlfile.Text
+	rule     *Rule // nil when it has mistakes or is not enabled
+	problems problem.List
+}
+
+// compileAll compiles the files side by side: compiling is what a start waits for.
+func compileAll(files []loaded, envs *environments) {
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(files)) {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(files); i = int(next.Add(1)) - 1 {
+				files[i].compile(envs)
+			}
+		})
 	}
-	var list problem.List
-	data, err := fs.ReadFile(folder.FS, name)
+	wg.Wait()
+}
+
+func (l *loaded) compile(envs *environments) {
+	shown := path.Join(l.folder.Name, l.name)
+	data, err := fs.ReadFile(l.folder.FS, l.name)
 	if err != nil {
-		list.AddErr(shown, err)
-		return nil, list
+		l.problems.AddErr(shown, err)
+		return
 	}
 	var f ruleFile
-	list.AddErr(shown, yamlfile.Decode(shown, data, &f))
-	if len(list) > 0 && f.Line == 0 {
-		return nil, list // not even a mapping
+	l.problems.AddErr(shown, yamlfile.Decode(shown, data, &f))
+	if f.Line == 0 {
+		return // not even a mapping
 	}
 	r, problems := f.compile(shown, envs)
-	list = append(list, problems...)
-	if id := f.ID.Value; id != "" {
-		if first, twice := seen[id]; twice {
-			list.Add(f.ID.Problem(1, 1, fmt.Sprintf("rule id %q is already used at %s:%d", id, first.File, first.Line)))
-		} else {
-			seen[id] = f.ID.Where()
-		}
+	l.problems = append(l.problems, problems...)
+	l.id = f.ID
+	if l.problems.Err() == nil && (f.Enabled == nil || *f.Enabled) {
+		l.rule = r
 	}
-	if list.Err() != nil || f.Enabled != nil && !*f.Enabled {
-		return nil, list
-	}
-	return r, list
 }
 
 func newRuleSet(rules []*Rule, warnings problem.List) *RuleSet {

@@ -37,7 +37,8 @@ var entityRules = []entityRule{
 	{"ec2-instance-connect", "instanceId", "instance", "arn:{partition}:ec2:{region}:{account}:instance/{value}"},
 	{"ssm", "target", "instance", "arn:{partition}:ec2:{region}:{account}:instance/{value}"},
 	{"ssm", "instanceIds", "instance", "arn:{partition}:ec2:{region}:{account}:instance/{value}"},
-	{"ssm", "name", "ssm-parameter", ""},
+	{"ssm", "names", "ssm-parameter", ""},
+	{"ssm", "documentName", "ssm-document", ""},
 	{"cloudtrail", "name", "trail", "arn:{partition}:cloudtrail:{region}:{account}:trail/{value}"},
 	{"cloudtrail", "trailName", "trail", "arn:{partition}:cloudtrail:{region}:{account}:trail/{value}"},
 	{"kms", "keyId", "kms-key", "arn:{partition}:kms:{region}:{account}:key/{value}"},
@@ -107,7 +108,7 @@ func (e *Event) Entities() []Entity {
 		}
 		kind := arnKind(id)
 		if kind == "resource" {
-			kind = strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(e.Text(ConfigResourceType), "AWS::"), "::", "-"))
+			kind = configKind(e.Text(ConfigResourceType))
 		}
 		add(kind, id)
 	case FlowLog:
@@ -127,6 +128,10 @@ func (e *Event) Entities() []Entity {
 func (e *Event) requestEntities(add func(kind, id string)) {
 	service, _, _ := strings.Cut(e.Text(EventSource), ".")
 	request, _ := e.Value(RequestParameters).(map[string]any)
+	// Some EC2 actions nest their parameters under the request's own name.
+	if inner, ok := request[e.Text(EventName)+"Request"].(map[string]any); ok && service == "ec2" {
+		request = lowerFirst(inner)
+	}
 	for _, r := range entityRules {
 		if r.service != service {
 			continue
@@ -163,6 +168,18 @@ func (e *Event) entityID(r entityRule, value string) string {
 	return strings.NewReplacer("{partition}", partition(e.Region()), "{account}", e.Account(), "{region}", e.Region(), "{value}", value).Replace(r.arn)
 }
 
+// lowerFirst renames GroupId to groupId: nested requests spell as the query API does.
+func lowerFirst(m map[string]any) map[string]any {
+	out := make(map[string]any, len(m))
+	for k, v := range m {
+		if k != "" {
+			k = strings.ToLower(k[:1]) + k[1:]
+		}
+		out[k] = v
+	}
+	return out
+}
+
 // texts returns a string, or the strings of a list.
 func texts(v any) []string {
 	switch v := v.(type) {
@@ -194,6 +211,22 @@ func setItems(v any, keys ...string) []string {
 		}
 	}
 	return out
+}
+
+// configKinds names the entity of a Config resource type as CloudTrail's are named.
+var configKinds = map[string]string{
+	"AWS::IAM::User": "iam-user", "AWS::IAM::Role": "iam-role", "AWS::IAM::Group": "iam-group", "AWS::IAM::Policy": "iam-policy",
+	"AWS::EC2::Instance": "instance", "AWS::EC2::SecurityGroup": "security-group", "AWS::EC2::Volume": "volume", "AWS::EC2::VPC": "vpc",
+	"AWS::EC2::NetworkAcl": "network-acl", "AWS::EC2::FlowLog": "flow-log", "AWS::S3::Bucket": "s3-bucket", "AWS::KMS::Key": "kms-key",
+	"AWS::CloudTrail::Trail": "trail", "AWS::RDS::DBInstance": "rds-instance", "AWS::RDS::DBCluster": "rds-cluster",
+	"AWS::Lambda::Function": "lambda-function", "AWS::EKS::Cluster": "eks-cluster", "AWS::DynamoDB::Table": "dynamodb-table",
+}
+
+func configKind(resourceType string) string {
+	if k, ok := configKinds[resourceType]; ok {
+		return k
+	}
+	return strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(resourceType, "AWS::"), "::", "-"))
 }
 
 // arnKind names what an ARN is of, "resource" when the table does not know.

@@ -89,8 +89,8 @@ type Event struct {
 	Origin   Origin
 
 	index index
-	cells []span     // the columns of a FlowLog line
-	cache []cached   // values parsed so far
+	cells []span   // the columns of a FlowLog line
+	cache []cached // values parsed so far
 }
 
 // cached is a free-form field that was parsed.

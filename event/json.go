@@ -204,7 +204,7 @@ func hex4(b []byte) rune {
 		case c <= '9':
 			c -= '0'
 		default:
-			c = c|0x20 - 'a' + 10
+			c = c | 0x20 - 'a' + 10
 		}
 		r = r<<4 | rune(c)
 	}
@@ -225,7 +225,6 @@ func Decode(kind Kind, raw []byte) (Event, error) {
 	}
 	return e, nil
 }
-
 
 // Member returns the value of a top-level member of a JSON object, as written,
 // or nil when there is none or raw is not an object. It checks no more of raw

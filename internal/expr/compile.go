@@ -109,9 +109,9 @@ func (env *Env) explainError(p *problem.Problem, message string) {
 
 // names are the variables and functions of the environment.
 func (env *Env) names() []string {
-	names := sortedKeys(env.schema.variables)
+	names := append(sortedKeys(env.schema.variables), "in_list")
 	for name := range env.env.Functions() {
-		if strings.Trim(name, "_abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.") == "" {
+		if !strings.HasPrefix(name, "riposte_") && strings.Trim(name, "_abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.") == "" {
 			names = append(names, name)
 		}
 	}
@@ -141,7 +141,7 @@ func (env *Env) checkNames(t yamlfile.Text, a *ast.AST) problem.List {
 		p.Hint, p.Warning = hint, warning
 		list.Add(p)
 	}
-	for _, call := range ast.MatchDescendants(root, ast.FunctionMatcher("in_list")) {
+	for _, call := range ast.MatchDescendants(root, ast.FunctionMatcher(listedFunction)) {
 		arg := call.AsCall().Args()[0]
 		name, ok := constant(arg)
 		if !ok {

@@ -82,6 +82,7 @@ func TestCloudTrailExpressions(t *testing.T) {
 		`ieq(eventName, "putrolepolicy") && icontains(userAgent, "PYTHON") && istarts(userAgent, "AWS-CLI")`:                       true,
 		`policy(requestParameters.policyDocument).admin && !policy(requestParameters.policyDocument).public`:                       true,
 		`policy(requestParameters.?absent.orValue("")).valid`:                                                                      false,
+		`"b" in path(requestParameters, "list", []) && "x" in ["x"] && !("z" in requestParameters.list)`:                           true,
 		`json(requestParameters.policyDocument).Statement[0].Effect == "Allow"`:                                                    true,
 		`userAgent.matches("(?i)(python|boto)")`:                                                                                   true,
 	} {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/common/types/traits"
@@ -15,6 +16,9 @@ import (
 )
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+// listedFunction is what in_list becomes.
+const listedFunction = "riposte_listed"
 
 // functions are ours, beside CEL's. Every one is pure, and each has a cost in functionCosts.
 func functions(lists Lists) []cel.EnvOption {
@@ -35,7 +39,11 @@ func functions(lists Lists) []cel.EnvOption {
 		test2("icontains", func(s, sub string) bool { return strings.Contains(strings.ToLower(s), strings.ToLower(sub)) }),
 		test2("istarts", func(s, p string) bool { return strings.HasPrefix(strings.ToLower(s), strings.ToLower(p)) }),
 		test2("iends", func(s, p string) bool { return strings.HasSuffix(strings.ToLower(s), strings.ToLower(p)) }),
-		test2("in_list", func(name, value string) bool { return lists != nil && lists.Contains(name, value) }),
+		// in_list is a macro: CEL's own overload of the operator in has that name.
+		cel.Macros(cel.GlobalMacro("in_list", 2, func(f cel.MacroExprFactory, _ ast.Expr, args []ast.Expr) (ast.Expr, *cel.Error) {
+			return f.NewCall(listedFunction, args...), nil
+		})),
+		test2(listedFunction, func(name, value string) bool { return lists != nil && lists.Contains(name, value) }),
 		cel.Function("arn", cel.Overload("arn_string", []*cel.Type{str}, arnType, cel.UnaryBinding(func(v ref.Val) ref.Val {
 			return parseARN(string(v.(types.String)))
 		}))),
@@ -75,7 +83,7 @@ func functions(lists Lists) []cel.EnvOption {
 // size CEL does not know, in CEL's units of about 50 ns.
 var functionCosts = map[string]uint64{
 	"in_cidr": 10, "is_private": 2, "is_public": 2, "glob": 20, "iglob": 30, "ieq": 10, "icontains": 20, "istarts": 10,
-	"iends": 10, "in_list": 20, "arn": 5, "json": 500, "policy": 500, "cross_account": 20, "allows": 50, "path": 10, "orValue": 1,
+	"iends": 10, listedFunction: 20, "arn": 5, "json": 500, "policy": 500, "cross_account": 20, "allows": 50, "path": 10, "orValue": 1,
 }
 
 func test1(name string, f func(string) bool) cel.EnvOption {
