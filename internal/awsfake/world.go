@@ -1,0 +1,115 @@
+// Package awsfake is an AWS endpoint for tests and for the demo: an HTTP server
+// that the real SDK talks to, with a small world of accounts behind it. It speaks
+// the protocols of the services it has (the query protocol of IAM, EC2 and STS,
+// JSON of CloudTrail, XML over REST of S3 and S3 Control) and behaves badly when
+// it is told to: it throttles, loses replies after doing the work, shows writes
+// late, refuses, answers with HTML. It checks no signatures and evaluates no policies.
+package awsfake
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// World is everything behind the endpoint, by account id. Its JSON form seeds a world.
+type World struct {
+	Accounts map[string]*Account `json:"accounts"`
+}
+
+// Account is one AWS account.
+type Account struct {
+	Users          map[string]*User          `json:"users,omitempty"`
+	SecurityGroups map[string]*SecurityGroup `json:"securityGroups,omitempty"`
+	Buckets        map[string]*Bucket        `json:"buckets,omitempty"`
+	Trails         map[string]*Trail         `json:"trails,omitempty"`
+	// PublicAccess is the account's own public access block; nil is none.
+	PublicAccess *PublicAccess `json:"publicAccess,omitempty"`
+}
+
+// User is an IAM user.
+type User struct {
+	ID       string                `json:"id"`
+	Path     string                `json:"path,omitempty"`
+	Keys     map[string]*AccessKey `json:"keys,omitempty"`
+	Inline   map[string]string     `json:"inline,omitempty"` // policy name to document
+	Attached []string              `json:"attached,omitempty"`
+	Tags     map[string]string     `json:"tags,omitempty"`
+}
+
+// AccessKey is a user's access key.
+type AccessKey struct {
+	Status  string    `json:"status"`
+	Created time.Time `json:"created"`
+}
+
+// SecurityGroup is a security group in a region.
+type SecurityGroup struct {
+	Name   string            `json:"name"`
+	VPC    string            `json:"vpc,omitempty"`
+	Region string            `json:"region"`
+	Rules  map[string]*Rule  `json:"rules,omitempty"`
+	Tags   map[string]string `json:"tags,omitempty"`
+}
+
+// Rule is one rule of a security group.
+type Rule struct {
+	Egress   bool   `json:"egress,omitempty"`
+	Protocol string `json:"protocol"`
+	From     int    `json:"from"`
+	To       int    `json:"to"`
+	IPv4     string `json:"ipv4,omitempty"`
+	IPv6     string `json:"ipv6,omitempty"`
+	Group    string `json:"group,omitempty"`
+	Text     string `json:"text,omitempty"`
+}
+
+// Bucket is an S3 bucket.
+type Bucket struct {
+	Region       string            `json:"region"`
+	PublicAccess *PublicAccess     `json:"publicAccess,omitempty"`
+	Tags         map[string]string `json:"tags,omitempty"`
+}
+
+// PublicAccess is a public access block.
+type PublicAccess struct {
+	BlockPublicAcls       bool `json:"blockPublicAcls" xml:"BlockPublicAcls"`
+	IgnorePublicAcls      bool `json:"ignorePublicAcls" xml:"IgnorePublicAcls"`
+	BlockPublicPolicy     bool `json:"blockPublicPolicy" xml:"BlockPublicPolicy"`
+	RestrictPublicBuckets bool `json:"restrictPublicBuckets" xml:"RestrictPublicBuckets"`
+}
+
+// Trail is a CloudTrail trail.
+type Trail struct {
+	HomeRegion   string `json:"homeRegion"`
+	Bucket       string `json:"bucket"`
+	Logging      bool   `json:"logging"`
+	MultiRegion  bool   `json:"multiRegion"`
+	GlobalEvents bool   `json:"globalEvents"`
+	Validation   bool   `json:"validation"`
+	Organization bool   `json:"organization,omitempty"`
+}
+
+// account returns the account, making it when it is new.
+func (w *World) account(id string) *Account {
+	if w.Accounts == nil {
+		w.Accounts = map[string]*Account{}
+	}
+	a := w.Accounts[id]
+	if a == nil {
+		a = &Account{}
+		w.Accounts[id] = a
+	}
+	return a
+}
+
+// sorted ranges over a map in the order of its keys, so that answers do not vary.
+func sorted[V any](m map[string]V) func(func(string, V) bool) {
+	return func(yield func(string, V) bool) {
+		for _, k := range slices.Sorted(maps.Keys(m)) {
+			if !yield(k, m[k]) {
+				return
+			}
+		}
+	}
+}
