@@ -79,14 +79,11 @@ func (s *Server) Close() { s.http.Close() }
 // URL is the endpoint's address.
 func (s *Server) URL() string { return s.http.URL }
 
-// Client returns an HTTP client that reaches the endpoint whatever host a
-// request names: some services put the account into the host name.
-func (s *Server) Client() *http.Client {
-	addr := s.http.Listener.Addr().String()
+// Dial connects to the endpoint whatever host a request names: some services put
+// the account into the host name.
+func (s *Server) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	var d net.Dialer
-	return &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return d.DialContext(ctx, "tcp", addr)
-	}}}
+	return d.DialContext(ctx, "tcp", s.http.Listener.Addr().String())
 }
 
 // Fail adds a fault.
@@ -336,7 +333,7 @@ func answer(w http.ResponseWriter, req *request, out any, err error) {
 	switch {
 	case failed && req.service == "ec2":
 		fmt.Fprintf(&buf, "<Response><Errors><Error><Code>%s</Code><Message>%s</Message></Error></Errors><RequestID>%s</RequestID></Response>", f.code, esc(f.message), req.id)
-	case failed && (req.service == "s3" || req.service == "s3control"):
+	case failed && req.service == "s3":
 		fmt.Fprintf(&buf, "<Error><Code>%s</Code><Message>%s</Message><RequestId>%s</RequestId></Error>", f.code, esc(f.message), req.id)
 	case failed:
 		fmt.Fprintf(&buf, "<ErrorResponse><Error><Type>Sender</Type><Code>%s</Code><Message>%s</Message></Error><RequestId>%s</RequestId></ErrorResponse>", f.code, esc(f.message), req.id)

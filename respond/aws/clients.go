@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"regexp"
 	"slices"
@@ -18,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
@@ -68,13 +70,19 @@ type Clients struct {
 	made map[string]aws.Config
 }
 
-// NewClients loads the ambient configuration. httpClient may be nil.
-func NewClients(ctx context.Context, c Config, httpClient *http.Client, opts ...func(*config.LoadOptions) error) (*Clients, error) {
+// Dial connects like net.Dialer.DialContext; see NewClients.
+type Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// NewClients loads the ambient configuration. dial replaces how endpoints are
+// reached, for tests and the demo; nil is the network.
+func NewClients(ctx context.Context, c Config, dial Dial, opts ...func(*config.LoadOptions) error) (*Clients, error) {
 	opts = append(opts, config.WithAppID("riposte"), config.WithDefaultRegion("us-east-1"), config.WithRetryer(func() aws.Retryer {
 		return retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts = attempts })
 	}))
-	if httpClient != nil {
-		opts = append(opts, config.WithHTTPClient(httpClient))
+	if dial != nil {
+		opts = append(opts, config.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+			t.DialContext, t.Proxy = dial, nil
+		})))
 	}
 	base, err := config.LoadDefaultConfig(ctx, opts...)
 	if err != nil {
