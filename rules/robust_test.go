@@ -1,16 +1,12 @@
 package rules_test
 
 import (
-	"embed"
 	"encoding/json"
 	"testing"
 
 	"riposte/detect"
 	"riposte/event"
 )
-
-//go:embed testdata
-var testdata embed.FS
 
 // oddities stand where a record is expected to hold something else: what AWS
 // leaves out, renames or changes the type of, and what a caller can send.

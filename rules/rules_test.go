@@ -6,7 +6,7 @@ package rules_test
 import (
 	"encoding/json"
 	"fmt"
-	"io/fs"
+
 	"maps"
 	"slices"
 	"strings"
@@ -16,6 +16,7 @@ import (
 	"riposte/detect"
 	"riposte/event"
 	"riposte/rules"
+	"riposte/samples"
 )
 
 const cloudTrail = event.CloudTrail
@@ -167,7 +168,7 @@ func TestTwinsAreQuiet(t *testing.T) {
 // little that.
 func TestOrdinaryTrafficIsQuiet(t *testing.T) {
 	h := newHits(t)
-	data, err := fs.ReadFile(testdata, "testdata/ordinary.ndjson")
+	data, err := samples.FS.ReadFile("cloudtrail/ordinary.ndjson")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,8 @@ import "embed"
 //	cloudtrail/truth.json                  what must be found in those
 //	cloudtrail/twins.ndjson                what must stay quiet
 //	cloudtrail/panther.ndjson              labelled single-event cases
+//	cloudtrail/ordinary.ndjson             an ordinary morning, which is no attack
+//	cloudtrail/demo.ndjson                 what the demo adds to the recorded attacks
 //	config/*.json                          configuration items in each wrapping
 //	flow/*.log                             flow log lines of several versions
 //
