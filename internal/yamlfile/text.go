@@ -2,6 +2,7 @@ package yamlfile
 
 import (
 	"strings"
+	"unicode"
 
 	"go.yaml.in/yaml/v3"
 
@@ -17,10 +18,11 @@ type Text struct {
 	// the block indicator of a | or > block.
 	Line, Col int
 
-	block  bool     // a | block: lines map one to one
-	folded bool     // a > block or a wrapped plain scalar: lines do not map
-	indent int      // the columns that a block's lines are indented by
-	lines  []string // the file
+	block   bool     // a | block: lines map one to one
+	folded  bool     // a > block: lines do not map, and begin below
+	wrapped bool     // a plain or quoted scalar over several lines
+	indent  int      // the columns that a block's lines are indented by
+	lines   []string // the file
 }
 
 // NewText is a Text that stands in no file, for tests and for code.
@@ -41,23 +43,54 @@ func (t *Text) decodeNode(d *decoder, n *yaml.Node, path string) {
 	}
 	*t = Text{Value: n.Value, File: d.file, Line: n.Line, Col: n.Column, lines: d.lines}
 	switch n.Style &^ yaml.TaggedStyle {
-	case yaml.LiteralStyle, yaml.FoldedStyle:
-		t.block = n.Style&yaml.LiteralStyle != 0
-		t.folded = !t.block
-		for l := n.Line; l < len(d.lines); l++ {
-			if line := d.lines[l]; strings.TrimSpace(line) != "" {
-				t.indent = len(line) - len(strings.TrimLeft(line, " "))
-				break
-			}
-		}
+	case yaml.LiteralStyle:
+		t.block = true
+		t.indent = t.blockIndent()
+	case yaml.FoldedStyle:
+		t.folded = true
 	case yaml.DoubleQuotedStyle, yaml.SingleQuotedStyle:
 		t.Col++ // past the quote
+		t.wrapped = !strings.Contains(d.rest(t.Line, t.Col), firstWord(n.Value, 1<<20))
+	default:
+		t.wrapped = !strings.HasPrefix(d.rest(t.Line, t.Col), n.Value)
 	}
 }
 
-// Place maps a 1-based line and column inside Value to the file. In a folded
-// block, whose lines do not map one to one, it finds the place by counting
-// words; in a quoted scalar with escapes it is near rather than exact.
+// rest is the line from a 1-based column on.
+func (d *decoder) rest(line, col int) string {
+	r := []rune(d.line(line))
+	return string(r[min(max(col-1, 0), len(r)):])
+}
+
+// firstWord is s up to n words; a value that does not stand whole on its first
+// line was wrapped.
+func firstWord(s string, n int) string {
+	if words := strings.Fields(s); len(words) > n {
+		return strings.Join(words[:n], " ")
+	}
+	return strings.TrimSpace(s)
+}
+
+// blockIndent is by how many columns the file indents the block's lines: what
+// its first written line has more than the same line of the value, which keeps
+// blanks of its own under an indentation indicator.
+func (t *Text) blockIndent() int {
+	at := t.Line // the line after the indicator's, 0-based
+	for l := range strings.Lines(t.Value) {
+		if strings.TrimSpace(l) != "" && at < len(t.lines) {
+			return max(0, blanks(t.lines[at])-blanks(l))
+		}
+		at++
+	}
+	return 0
+}
+
+func blanks(s string) int { return len(s) - len(strings.TrimLeft(s, " ")) }
+
+// Place maps a 1-based line and column inside Value, in characters, to the file.
+// In a folded block or a wrapped scalar, whose lines do not map one to one, it
+// finds the place by counting words; in a quoted scalar with escapes it is near
+// rather than exact.
 func (t Text) Place(line, col int) (fileLine, fileCol int) {
 	switch {
 	case t.File == "<expression>":
@@ -65,37 +98,52 @@ func (t Text) Place(line, col int) (fileLine, fileCol int) {
 	case t.block:
 		return t.Line + line, t.indent + col
 	case t.folded:
-		return t.foldedPlace(line, col)
+		return t.wordPlace(line, col, t.Line, 0)
+	case t.wrapped:
+		return t.wordPlace(line, col, t.Line-1, t.Col-1)
 	case line == 1:
 		return t.Line, t.Col + col - 1
 	}
 	return t.Line + line - 1, col
 }
 
-// foldedPlace walks the block's words, which folding leaves in order.
-func (t Text) foldedPlace(line, col int) (int, int) {
-	before := 0
+// wordPlace counts the words before the place, which folding leaves in order,
+// and finds that word in the file from the 0-based line and column on.
+func (t Text) wordPlace(line, col, fromLine, fromCol int) (int, int) {
+	before := 0 // words that end before the place
+	into := 0   // characters between the word's start and the place
 	for l := range strings.Lines(t.Value) {
-		if line--; line == 0 {
-			before += len(strings.Fields(l[:min(max(col-1, 0), len(l))]))
-			if cut := min(max(col-1, 0), len(l)); cut > 0 && cut < len(l) && l[cut-1] != ' ' && l[cut] != ' ' {
-				before-- // inside a word
-			}
-			break
+		if line--; line > 0 {
+			before += len(strings.Fields(l))
+			continue
 		}
-		before += len(strings.Fields(l))
+		r := []rune(l)
+		head := r[:min(max(col-1, 0), len(r))]
+		for into < len(head) && !unicode.IsSpace(head[len(head)-1-into]) {
+			into++
+		}
+		before += len(strings.Fields(string(head[:len(head)-into])))
+		break
 	}
-	for n := t.Line; n < len(t.lines); n++ {
-		words := strings.Fields(t.lines[n])
-		if before < len(words) {
-			at := 0
-			for _, w := range words[:before] {
-				at = strings.Index(t.lines[n][at:], w) + at + len(w)
-			}
-			at += strings.Index(t.lines[n][at:], words[before])
-			return n + 1, at + 1
+	for n := fromLine; n < len(t.lines); n++ {
+		r := []rune(t.lines[n])
+		i := 0
+		if n == fromLine {
+			i = min(fromCol, len(r))
 		}
-		before -= len(words)
+		for i < len(r) {
+			if unicode.IsSpace(r[i]) {
+				i++
+				continue
+			}
+			if before == 0 {
+				return n + 1, i + into + 1
+			}
+			before--
+			for i < len(r) && !unicode.IsSpace(r[i]) {
+				i++
+			}
+		}
 	}
 	return t.Line, t.Col
 }
@@ -111,7 +159,13 @@ func (t Text) Problem(line, col int, message string) *problem.Problem {
 }
 
 // Where is the place of the whole text.
-func (t Text) Where() Place { return Place{File: t.File, Line: t.Line, Col: t.Col} }
+func (t Text) Where() Place {
+	p := Place{File: t.File, Line: t.Line, Col: t.Col}
+	if t.Line >= 1 && t.Line <= len(t.lines) {
+		p.snippet = strings.TrimRight(t.lines[t.Line-1], "\r")
+	}
+	return p
+}
 
 // MarshalText writes the value, so that a Text in JSON is its string.
 func (t Text) MarshalText() ([]byte, error) { return []byte(t.Value), nil }

@@ -59,11 +59,13 @@ func Decode(file string, data []byte, v any) error {
 type Place struct {
 	File      string
 	Line, Col int
+
+	snippet string // the line, for messages
 }
 
 // Problem is a problem at this place.
 func (p Place) Problem(message string) *problem.Problem {
-	return &problem.Problem{File: p.File, Line: p.Line, Col: p.Col, Message: message}
+	return &problem.Problem{File: p.File, Line: p.Line, Col: p.Col, Message: message, Snippet: p.snippet}
 }
 
 type decoder struct {
@@ -187,7 +189,7 @@ func (d *decoder) fields(n *yaml.Node, v reflect.Value, out map[string]reflect.V
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
 		if f.Type == placeType {
-			v.Field(i).Set(reflect.ValueOf(Place{File: d.file, Line: n.Line, Col: n.Column}))
+			v.Field(i).Set(reflect.ValueOf(Place{File: d.file, Line: n.Line, Col: n.Column, snippet: d.line(n.Line)}))
 			continue
 		}
 		name, options, _ := strings.Cut(f.Tag.Get("yaml"), ",")
