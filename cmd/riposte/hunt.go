@@ -1,0 +1,331 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"riposte/detect"
+	"riposte/event"
+	"riposte/ingest"
+)
+
+// hunt runs the production engine over files and folders.
+type hunt struct {
+	*program
+	ruleFlags
+	minSeverity, failOn severityFlag
+	since, until        timeFlag
+	workers             int
+	isolate, stats      bool
+	output              string
+}
+
+func (p *program) huntCommand() *cobra.Command {
+	h := &hunt{program: p}
+	cmd := &cobra.Command{
+		Use:   "hunt PATH...",
+		Short: "Run the rules over files and folders",
+		Long: `hunt runs the production engine over files and folders; - is standard input.
+What a file holds is recognised by its content: CloudTrail {"Records":[...]},
+NDJSON, EventBridge envelopes, LookupEvents output, VPC flow logs, AWS Config
+items and snapshots; plain, gzip or zstd. A broken record costs that record: it
+is counted and shown with its file and place.`,
+		Example: `  riposte hunt ./logs
+  riposte hunt --min-severity high --output json trail.json.gz | jq .title
+  zcat flow.log.gz | riposte hunt --fail-on high -`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errors.New("hunt wants at least one file or folder, or - for standard input; see riposte hunt --help")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error { return h.run(cmd.Context(), args) },
+	}
+	h.ruleFlags.add(cmd)
+	h.minSeverity.add(cmd, "min-severity", "leave out findings below this severity")
+	h.failOn.add(cmd, "fail-on", "exit 1 when a finding of this severity or above is made")
+	cmd.Flags().Var(&h.since, "since", "leave out events before this time")
+	cmd.Flags().Var(&h.until, "until", "leave out events at or after this time")
+	cmd.Flags().IntVar(&h.workers, "workers", runtime.GOMAXPROCS(0), "files read at the same time")
+	cmd.Flags().BoolVar(&h.isolate, "isolate", false, "each file starts with empty state")
+	cmd.Flags().BoolVar(&h.stats, "stats", false, "print events, findings, bytes, seconds, rules and what was skipped on stderr")
+	outputFlag(cmd, &h.output)
+	return cmd
+}
+
+// huntStats is what --stats prints.
+type huntStats struct {
+	Files    int64   `json:"files"`
+	Events   int64   `json:"events"`
+	Findings int64   `json:"findings"`
+	Bytes    int64   `json:"bytes"`
+	Seconds  float64 `json:"seconds"`
+	Rules    int     `json:"rules"`
+	// Skipped counts records that could not be read and files that hold no telemetry.
+	Skipped int64 `json:"skipped"`
+	// RuleErrors counts evaluations that ended in an error instead of yes or no.
+	RuleErrors int64 `json:"ruleErrors"`
+}
+
+func (h *hunt) run(ctx context.Context, paths []string) error {
+	start := time.Now()
+	if h.workers < 1 {
+		return fmt.Errorf("--workers %d: want 1 or more", h.workers)
+	}
+	// The live heap is the rules and a few buffers; letting garbage grow to a
+	// multiple of that costs memory that users notice and saves no time they do.
+	debug.SetGCPercent(100)
+	rules, err := h.load(h.stderr)
+	if err != nil {
+		return err
+	}
+	files := ingest.Files{Paths: paths, Stdin: h.stdin}
+	refs, err := files.List(ctx)
+	if err != nil {
+		return err
+	}
+
+	run := &huntRun{hunt: h, rules: rules, files: files, refs: refs, bar: h.progress(refs)}
+	run.out = newOrderedFindings(h.printer(), len(refs))
+	g, ctx := errgroup.WithContext(ctx)
+	var next atomic.Int64
+	for range min(h.workers, len(refs)) {
+		g.Go(func() error { return run.work(ctx, &next) })
+	}
+	err = errors.Join(g.Wait(), run.out.close())
+	if run.bar != nil {
+		_ = run.bar.Finish()
+		fmt.Fprintln(h.stderr)
+	}
+	run.reportBroken()
+	if err != nil {
+		return err
+	}
+
+	s := huntStats{
+		Files: run.files64.Load(), Events: run.events.Load(), Findings: run.out.count, Bytes: run.bytes.Load(),
+		Seconds: time.Since(start).Seconds(), Rules: len(rules.Rules()), Skipped: run.skipped.Load(),
+	}
+	for _, c := range rules.Counters() {
+		s.RuleErrors += int64(c.Errors)
+	}
+	h.reportRuleErrors(rules)
+	if h.stats {
+		if err := h.printStats(s); err != nil {
+			return err
+		}
+	}
+	if run.failed.Load() > 0 {
+		return fmt.Errorf("%d file(s) could not be read to the end; what was read before is above", run.failed.Load())
+	}
+	if h.failOn.Severity > 0 && run.out.worst >= h.failOn.Severity {
+		return errNo
+	}
+	return nil
+}
+
+// huntRun is the state of one hunt, shared by its workers.
+type huntRun struct {
+	*hunt
+	rules *detect.RuleSet
+	files ingest.Files
+	refs  []ingest.FileRef
+	out   *orderedFindings
+	bar   *progressbar.ProgressBar
+
+	files64, events, bytes, skipped, failed atomic.Int64
+
+	brokenMu sync.Mutex
+	broken   []ingest.Broken
+	errs     []error
+}
+
+// work reads files until none is left. One engine and one set of buffers serve all its files.
+func (r *huntRun) work(ctx context.Context, next *atomic.Int64) error {
+	engine := detect.NewEngine(r.rules)
+	reader := ingest.NewReader()
+	var scratch []event.Finding
+	for {
+		i := int(next.Add(1)) - 1
+		if i >= len(r.refs) {
+			return nil
+		}
+		if r.isolate && i > 0 {
+			engine = detect.NewEngine(r.rules)
+		}
+		sink := ingest.Sink{
+			Emit: func(_ context.Context, b ingest.Batch) error {
+				for j := range b.Events {
+					e := &b.Events[j]
+					if !r.inRange(e) {
+						continue
+					}
+					scratch = engine.Eval(e, scratch[:0])
+					for k := range scratch {
+						if scratch[k].Severity >= r.minSeverity.Severity {
+							if err := r.out.add(i, &scratch[k]); err != nil {
+								return err
+							}
+						}
+					}
+				}
+				r.events.Add(int64(len(b.Events)))
+				return nil
+			},
+			Broken:   func(_ context.Context, b ingest.Broken) error { r.noteBroken(b); return nil },
+			Progress: func(n int64) { r.advance(n) },
+		}
+		stats, err := reader.ReadFile(ctx, r.files, r.refs[i], sink)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		r.files64.Add(1)
+		r.bytes.Add(stats.Bytes)
+		if err != nil {
+			r.noteError(err)
+		}
+		if err := r.out.done(i); err != nil {
+			return err
+		}
+	}
+}
+
+func (r *huntRun) inRange(e *event.Event) bool {
+	if r.since.IsZero() && r.until.IsZero() {
+		return true
+	}
+	t := e.Time()
+	return (r.since.IsZero() || !t.Before(r.since.Time)) && (r.until.IsZero() || t.Before(r.until.Time))
+}
+
+func (r *huntRun) advance(n int64) {
+	if r.bar != nil {
+		_ = r.bar.Add64(n)
+	}
+}
+
+// maxShownBroken bounds what a hunt over a broken archive prints; all are counted.
+const maxShownBroken = 20
+
+func (r *huntRun) noteBroken(b ingest.Broken) {
+	r.skipped.Add(1)
+	r.brokenMu.Lock()
+	defer r.brokenMu.Unlock()
+	if len(r.broken) < maxShownBroken {
+		b.Raw = nil
+		r.broken = append(r.broken, b)
+	}
+}
+
+func (r *huntRun) noteError(err error) {
+	r.failed.Add(1)
+	r.brokenMu.Lock()
+	defer r.brokenMu.Unlock()
+	r.errs = append(r.errs, err)
+}
+
+func (r *huntRun) reportBroken() {
+	for _, b := range r.broken {
+		fmt.Fprintf(r.stderr, "riposte: skipped %s: %s\n", printable(b.Origin.String()), printable(b.Reason))
+	}
+	if more := r.skipped.Load() - int64(len(r.broken)); more > 0 {
+		fmt.Fprintf(r.stderr, "riposte: and %d more records skipped\n", more)
+	}
+	for _, err := range r.errs {
+		fmt.Fprintf(r.stderr, "riposte: %s\n", printable(err.Error()))
+	}
+}
+
+func (h *hunt) reportRuleErrors(rules *detect.RuleSet) {
+	for _, c := range rules.Counters() {
+		if c.Errors > 0 {
+			fmt.Fprintf(h.stderr, "riposte: rule %s: %d evaluations ended in an error, last: %s\n", c.Rule, c.Errors, printable(c.LastError))
+		}
+	}
+}
+
+func (h *hunt) progress(refs []ingest.FileRef) *progressbar.ProgressBar {
+	if !interactive(h.stderr) {
+		return nil
+	}
+	var total int64
+	for _, f := range refs {
+		total += f.Size
+	}
+	return progressbar.NewOptions64(total, progressbar.OptionSetWriter(h.stderr), progressbar.OptionShowBytes(true),
+		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(), progressbar.OptionSetDescription("hunting"))
+}
+
+// printer returns how one finding is written.
+func (h *hunt) printer() func(*event.Finding) error {
+	w := bufio.NewWriterSize(h.stdout, 64<<10)
+	if h.output == "json" {
+		enc := json.NewEncoder(w)
+		enc.SetEscapeHTML(false)
+		return func(f *event.Finding) error {
+			if f == nil {
+				return w.Flush()
+			}
+			return enc.Encode(f)
+		}
+	}
+	paint := paletteFor(h.stdout)
+	return func(f *event.Finding) error {
+		if f == nil {
+			return w.Flush()
+		}
+		return writeFindingLine(w, paint, f)
+	}
+}
+
+// writeFindingLine prints one finding for people: time, severity, rule, title, who.
+func writeFindingLine(w io.Writer, paint palette, f *event.Finding) error {
+	who := f.Actor.Identity()
+	if f.Actor.Root != nil {
+		who = f.Actor.Root.Identity() + " via " + who
+	}
+	_, err := fmt.Fprintf(w, "%s  %s  %s  %s\n", paint.faint(f.Time.UTC().Format(time.RFC3339)), paint.severity(f.Severity),
+		paint.bold(printable(f.Title)), paint.faint(f.Rule))
+	if err != nil {
+		return err
+	}
+	place := f.Account
+	if f.Region != "" {
+		place += " " + f.Region
+	}
+	_, err = fmt.Fprintf(w, "%22s%s\n", "", paint.faint(printable(fmt.Sprintf("by %s in %s, event %s", who, place, first(f.Events)))))
+	return err
+}
+
+func first(s []string) string {
+	if len(s) == 0 {
+		return "-"
+	}
+	return s[0]
+}
+
+func (h *hunt) printStats(s huntStats) error {
+	if h.output == "json" {
+		return json.NewEncoder(h.stderr).Encode(s)
+	}
+	rate := float64(s.Events) / max(s.Seconds, 1e-9)
+	_, err := fmt.Fprintf(h.stderr, "%d events in %d files, %d findings, %.1f MB, %.2f s (%.0f events/s), %d rules, %d skipped, %d rule errors\n",
+		s.Events, s.Files, s.Findings, float64(s.Bytes)/1e6, s.Seconds, rate, s.Rules, s.Skipped, s.RuleErrors)
+	return err
+}
+
+var _ = os.Stderr

@@ -1,0 +1,262 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"riposte/detect"
+	"riposte/event"
+	"riposte/ingest"
+	"riposte/internal/bus"
+	"riposte/internal/store"
+	"riposte/internal/telemetry"
+	"riposte/respond"
+)
+
+// Names of the durable consumers: each role reads its stream through one, so
+// that more processes of a role share its work and a restart goes on where it stopped.
+const (
+	detectDurable  = "detect"
+	respondDurable = "respond"
+)
+
+// pipeline is the whole of riposte in one process: sources publish to the bus,
+// workers evaluate rules, responders fold findings into incidents and plan.
+// Which of these run is the configuration's roles.
+type pipeline struct {
+	cfg     Config
+	log     *slog.Logger
+	tel     *telemetry.Telemetry
+	bus     *bus.Bus
+	rules   *detect.Live
+	respond *respond.Responder
+	sources []ingest.Source
+	state   *state
+	started time.Time
+
+	// onFinding, when set, sees each new finding once it is acknowledged.
+	onFinding func(*event.Finding)
+
+	// published, evaluated, found and handled count what this process did, for
+	// --drain and for the demo; the metrics have the same and more.
+	published, evaluated, found, repeated, handled, broken atomic.Int64
+	// latency is from reading an event to its finding being acknowledged.
+	latency latencies
+
+	engines sync.Pool
+}
+
+// run plays the roles until ctx is done, or, with drain, until every source has
+// ended and all that they delivered has been handled.
+func (p *pipeline) run(ctx context.Context, drain bool) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	g, ctx := errgroup.WithContext(ctx)
+	sourcesDone := make(chan struct{})
+	if p.cfg.hasRole("ingest") {
+		g.Go(func() error { return p.ingest(ctx, sourcesDone) })
+	} else {
+		close(sourcesDone)
+	}
+	if p.cfg.hasRole("detect") {
+		g.Go(func() error {
+			return p.bus.ConsumeEvents(ctx, detectDurable, p.cfg.Detect.Workers, p.evaluate)
+		})
+		g.Go(func() error { return p.watchRules(ctx) })
+	}
+	if p.cfg.hasRole("respond") {
+		g.Go(func() error {
+			return p.bus.ConsumeFindings(ctx, respondDurable, p.cfg.Respond.Workers, p.handle)
+		})
+	}
+	if drain {
+		g.Go(func() error {
+			defer cancel()
+			return p.drained(ctx, sourcesDone)
+		})
+	}
+	err := g.Wait()
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// ingest runs the sources side by side and closes done when all have ended.
+func (p *pipeline) ingest(ctx context.Context, done chan<- struct{}) error {
+	defer close(done)
+	sink := ingest.Sink{
+		Emit: func(ctx context.Context, b ingest.Batch) error {
+			ctx, span := p.tel.Tracer.Start(ctx, "ingest")
+			defer span.End()
+			if err := p.bus.PublishEvents(ctx, b.ID, b.Events); err != nil {
+				return err
+			}
+			p.published.Add(int64(len(b.Events)))
+			p.tel.Ingested(ctx, b.Events)
+			return nil
+		},
+		Broken: func(ctx context.Context, b ingest.Broken) error {
+			p.broken.Add(1)
+			p.tel.Broken(ctx, b.Origin.Source)
+			p.log.WarnContext(ctx, "record set aside", "source", b.Origin.Source, "place", b.Origin.String(), "err", b.Reason)
+			return p.bus.DeadLetter(ctx, bus.DeadLetter{
+				Reason: b.Reason, Place: b.Origin.String(), Kind: b.Kind.String(), Payload: b.Raw,
+			})
+		},
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for _, s := range p.sources {
+		g.Go(func() error { return s.Run(ctx, sink) })
+	}
+	return g.Wait()
+}
+
+// evaluate runs the rules over one batch. It returns, and so acknowledges the
+// batch, only when every finding is durable; a second delivery makes the same
+// findings with the same ids, which the stream holds once.
+func (p *pipeline) evaluate(ctx context.Context, b *bus.Batch) error {
+	ctx, span := p.tel.Tracer.Start(ctx, "detect")
+	defer span.End()
+	engine := p.engine()
+	defer p.engines.Put(engine)
+	engine.findings = engine.findings[:0]
+	for i := range b.Events {
+		e := &b.Events[i]
+		before := len(engine.findings)
+		engine.findings = engine.Eval(e, engine.findings)
+		for j := before; j < len(engine.findings); j++ {
+			engine.ingested = append(engine.ingested[:j], e.Ingested)
+		}
+	}
+	for i := range engine.findings {
+		f := &engine.findings[i]
+		isNew, err := p.bus.PublishFinding(ctx, f)
+		if err != nil {
+			return fmt.Errorf("publish finding %s: %w", f.ID, err)
+		}
+		if !isNew {
+			p.repeated.Add(1)
+			continue
+		}
+		p.found.Add(1)
+		p.latency.add(time.Since(engine.ingested[i]))
+		p.tel.Found(ctx, f)
+		p.log.InfoContext(ctx, "finding", "finding", f.ID, "rule", f.Rule, "severity", f.Severity.String(), "account", f.Account, "title", f.Title)
+		if p.onFinding != nil {
+			p.onFinding(f)
+		}
+	}
+	p.evaluated.Add(int64(len(b.Events)))
+	p.tel.Evaluated(ctx, len(b.Events))
+	return nil
+}
+
+// pooledEngine is an engine with the rule set it was made for and its scratch.
+type pooledEngine struct {
+	*detect.Engine
+	set      *detect.RuleSet
+	findings []event.Finding
+	ingested []time.Time
+}
+
+// engine returns one for the rules that are live now.
+func (p *pipeline) engine() *pooledEngine {
+	set := p.rules.Current()
+	if e, ok := p.engines.Get().(*pooledEngine); ok && e.set == set {
+		return e
+	}
+	return &pooledEngine{Engine: detect.NewEngine(set), set: set}
+}
+
+// handle folds one finding into an incident and plans its containment.
+func (p *pipeline) handle(ctx context.Context, f *event.Finding) error {
+	ctx, span := p.tel.Tracer.Start(ctx, "respond")
+	defer span.End()
+	if err := p.respond.HandleFinding(ctx, f); err != nil {
+		return err
+	}
+	p.handled.Add(1)
+	return nil
+}
+
+// watchRules reloads rules when their files change. A set that does not load
+// never replaces the one that runs.
+func (p *pipeline) watchRules(ctx context.Context) error {
+	return p.rules.Watch(ctx, func(err error) {
+		if err != nil {
+			p.log.ErrorContext(ctx, "rules not reloaded, the last good set goes on", "err", err)
+			return
+		}
+		p.log.InfoContext(ctx, "rules reloaded", "rules", len(p.rules.Current().Rules()))
+	})
+}
+
+// drained waits until the sources have ended and nothing is left to handle.
+func (p *pipeline) drained(ctx context.Context, sourcesDone <-chan struct{}) error {
+	select {
+	case <-sourcesDone:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		idle, err := p.bus.Idle(ctx, p.durables()...)
+		if err != nil {
+			return err
+		}
+		if idle {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (p *pipeline) durables() []string {
+	var d []string
+	if p.cfg.hasRole("detect") {
+		d = append(d, detectDurable)
+	}
+	if p.cfg.hasRole("respond") {
+		d = append(d, respondDurable)
+	}
+	return d
+}
+
+// state is the durable state beside the streams.
+type state struct {
+	incidents, causes, runs, cursors store.Table
+	journal                          store.Log
+}
+
+func openState(ctx context.Context, b *bus.Bus) (*state, error) {
+	js := b.JetStream()
+	var s state
+	for bucket, table := range map[string]*store.Table{
+		"incidents": &s.incidents, "causes": &s.causes, "runs": &s.runs, "cursors": &s.cursors,
+	} {
+		t, err := store.NewTable(ctx, js, bucket, store.Options{})
+		if err != nil {
+			return nil, fmt.Errorf("open the %s table: %w", bucket, err)
+		}
+		*table = t
+	}
+	journal, err := store.NewLog(ctx, js, "journal", store.Options{})
+	if err != nil {
+		return nil, fmt.Errorf("open the journal: %w", err)
+	}
+	s.journal = journal
+	return &s, nil
+}

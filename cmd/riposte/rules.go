@@ -1,0 +1,245 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"riposte/detect"
+	"riposte/event"
+	"riposte/ingest"
+)
+
+func (p *program) rulesCommand() *cobra.Command {
+	return group("rules", "List, lint, test and explain detection rules", "  riposte rules test ./rules",
+		p.rulesList(), p.rulesLint(), p.rulesTest(), p.rulesExplain())
+}
+
+// ruleDirs are the folders a rules command works on: its arguments, else the built-in rules.
+func (r *ruleFlags) take(args []string) { r.dirs = append(r.dirs, args...) }
+
+func (p *program) rulesList() *cobra.Command {
+	var flags ruleFlags
+	var output string
+	cmd := &cobra.Command{
+		Use: "list [DIR...]", Short: "List the rules with severity, source and ATT&CK techniques",
+		Example: "  riposte rules list --output json | jq -r .id",
+		RunE: func(_ *cobra.Command, args []string) error {
+			flags.take(args)
+			rules, err := flags.load(p.stderr)
+			if err != nil {
+				return err
+			}
+			if output == "json" {
+				enc := json.NewEncoder(p.stdout)
+				for _, r := range rules.Rules() {
+					if err := enc.Encode(r); err != nil {
+						return err
+					}
+				}
+				return nil
+			}
+			paint := paletteFor(p.stdout)
+			w := tabwriter.NewWriter(p.stdout, 0, 4, 2, ' ', 0)
+			for _, r := range rules.Rules() {
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", paint.severity(r.Severity), r.Source, r.ID, strings.Join(r.Attack, ","), r.Title)
+			}
+			return w.Flush()
+		},
+	}
+	flags.add(cmd)
+	outputFlag(cmd, &output)
+	return cmd
+}
+
+func (p *program) rulesLint() *cobra.Command {
+	var flags ruleFlags
+	var output string
+	cmd := &cobra.Command{
+		Use: "lint [DIR...]", Short: "Say all that is wrong or weak in rules",
+		Long: `lint compiles the rules and says every mistake with its place. Beyond what
+stops a load it warns of event names that no AWS service has, rules that every
+event has to be tried against, missing tests, tags and advice. Exit status 1 when
+there is an error.`,
+		Example: "  riposte rules lint ./rules",
+		RunE: func(_ *cobra.Command, args []string) error {
+			flags.take(args)
+			rules, err := flags.load(p.stderr)
+			if err != nil {
+				fmt.Fprintln(p.stderr, err)
+				return errNo
+			}
+			problems := rules.Lint()
+			for _, pr := range problems {
+				if output == "json" {
+					if err := json.NewEncoder(p.stdout).Encode(pr); err != nil {
+						return err
+					}
+					continue
+				}
+				fmt.Fprintln(p.stdout, pr)
+			}
+			if problems.Err() != nil {
+				return errNo
+			}
+			if output != "json" {
+				fmt.Fprintf(p.stdout, "%d rules, no errors, %d warnings\n", len(rules.Rules()), len(problems))
+			}
+			return nil
+		},
+	}
+	flags.add(cmd)
+	outputFlag(cmd, &output)
+	return cmd
+}
+
+func (p *program) rulesTest() *cobra.Command {
+	var flags ruleFlags
+	var output string
+	var verbose bool
+	cmd := &cobra.Command{
+		Use: "test [DIR...]", Short: "Run the tests inside the rules",
+		Example: "  riposte rules test ./rules",
+		RunE: func(_ *cobra.Command, args []string) error {
+			flags.take(args)
+			rules, err := flags.load(p.stderr)
+			if err != nil {
+				return err
+			}
+			results := rules.Test()
+			return p.reportRuleTests(results, len(rules.Rules()), output, verbose)
+		},
+	}
+	flags.add(cmd)
+	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "show the tests that pass too")
+	outputFlag(cmd, &output)
+	return cmd
+}
+
+func (p *program) reportRuleTests(results []detect.TestResult, rules int, output string, verbose bool) error {
+	paint := paletteFor(p.stdout)
+	failed := 0
+	for _, r := range results {
+		if !r.Passed {
+			failed++
+		}
+		switch {
+		case output == "json":
+			if err := json.NewEncoder(p.stdout).Encode(r); err != nil {
+				return err
+			}
+		case !r.Passed:
+			fmt.Fprintf(p.stdout, "%s %s: %s: %s\n", paint.bad("FAIL"), r.Rule, r.Test, r.Reason)
+			if r.Explain != nil {
+				writeTruth(p.stdout, paint, r.Explain, 2)
+			}
+		case verbose:
+			fmt.Fprintf(p.stdout, "%s %s: %s\n", paint.good("ok  "), r.Rule, r.Test)
+		}
+	}
+	if output != "json" {
+		fmt.Fprintf(p.stdout, "%d rules, %d tests: %d passed, %d failed\n", rules, len(results), len(results)-failed, failed)
+	}
+	if failed > 0 {
+		return errNo
+	}
+	return nil
+}
+
+func (p *program) rulesExplain() *cobra.Command {
+	var flags ruleFlags
+	var output string
+	cmd := &cobra.Command{
+		Use: "explain RULE EVENT-FILE", Short: "Say why a rule does or does not fire on the events of a file",
+		Example: "  riposte rules explain aws.evasion.trail-logging-stopped event.json",
+		Args:    exactly("a RULE", "an EVENT-FILE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			rules, err := flags.load(p.stderr)
+			if err != nil {
+				return err
+			}
+			var ids []string
+			for _, r := range rules.Rules() {
+				ids = append(ids, r.ID)
+			}
+			if !slices.Contains(ids, args[0]) {
+				return fmt.Errorf("no rule %q (%s); riposte rules list shows them all", args[0], hintOr(args[0], nil))
+			}
+			files := ingest.Files{Paths: args[1:], Stdin: p.stdin}
+			refs, err := files.List(cmd.Context())
+			if err != nil {
+				return err
+			}
+			explainer := &explainer{program: p, rules: rules, rule: args[0], output: output}
+			reader := ingest.NewReader()
+			for _, ref := range refs {
+				if _, err := reader.ReadFile(cmd.Context(), files, ref, explainer.sink()); err != nil {
+					return err
+				}
+			}
+			if explainer.events == 0 {
+				return fmt.Errorf("%s holds no events", args[1])
+			}
+			return nil
+		},
+	}
+	flags.add(cmd)
+	outputFlag(cmd, &output)
+	return cmd
+}
+
+type explainer struct {
+	*program
+	rules  *detect.RuleSet
+	rule   string
+	output string
+	events int
+}
+
+func (x *explainer) sink() ingest.Sink {
+	return ingest.Sink{
+		Emit:   x.explain,
+		Broken: ingestBrokenTo(x.stderr),
+	}
+}
+
+// writeTruth prints an explanation as a tree: what held, what did not, and what
+// was never looked at.
+func writeTruth(w interface{ Write([]byte) (int, error) }, paint palette, t *event.Truth, indent int) {
+	mark := paint.faint("·")
+	switch value := string(t.Value); {
+	case t.Error != "":
+		mark = paint.bad("!")
+	case value == "true":
+		mark = paint.good("✓")
+	case value == "false":
+		mark = paint.bad("✗")
+	case value != "":
+		mark = "="
+	}
+	line := printable(strings.Join(strings.Fields(t.Expr), " "))
+	if v := string(t.Value); v != "" && v != "true" && v != "false" {
+		line += paint.faint(" = " + printable(v))
+	}
+	if t.Error != "" {
+		line += paint.bad(" error: " + printable(t.Error))
+	}
+	if len(t.Value) == 0 && t.Error == "" {
+		line = paint.faint(line + " (not evaluated)")
+	}
+	fmt.Fprintf(w, "%s%s %s\n", strings.Repeat(" ", indent), mark, line)
+	for i := range t.Steps {
+		writeTruth(w, paint, &t.Steps[i], indent+2)
+	}
+}
+
+var (
+	_ = os.Stderr
+	_ = errors.New
+)
