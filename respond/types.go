@@ -38,6 +38,34 @@ type Incident struct {
 	Merged string `json:"merged,omitempty"`
 }
 
+// Summary is an incident without its findings, for lists.
+type Summary struct {
+	ID       string         `json:"id"`
+	Title    string         `json:"title"`
+	Severity event.Severity `json:"severity"`
+	Status   string         `json:"status"`
+	Account  string         `json:"account,omitempty"`
+	Region   string         `json:"region,omitempty"`
+	Actor    event.Actor    `json:"actor"`
+	Opened   time.Time      `json:"opened"`
+	Updated  time.Time      `json:"updated"`
+	// Findings, Rules, Entities and Runs count the incident's own.
+	Findings int    `json:"findings"`
+	Rules    int    `json:"rules"`
+	Entities int    `json:"entities"`
+	Runs     int    `json:"runs"`
+	Merged   string `json:"merged,omitempty"`
+}
+
+// Summary returns the incident without its findings.
+func (in *Incident) Summary() Summary {
+	return Summary{
+		ID: in.ID, Title: in.Title, Severity: in.Severity, Status: in.Status, Account: in.Account, Region: in.Region,
+		Actor: in.Actor, Opened: in.Opened, Updated: in.Updated, Findings: len(in.Findings) + in.More,
+		Rules: len(in.Rules), Entities: len(in.Entities), Runs: len(in.Runs), Merged: in.Merged,
+	}
+}
+
 // Run is one playbook on one finding of an incident.
 type Run struct {
 	ID              string    `json:"id"`
