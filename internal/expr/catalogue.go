@@ -214,3 +214,14 @@ func sourcesOf(e ast.Expr) []string {
 	}
 	return nil
 }
+
+// Names returns the actions that are known here by the eventSource that records
+// them, both sorted where they are lists: for completion and for generated rules.
+func Names() map[string][]string {
+	c := shippedCatalogue()
+	out := make(map[string][]string, len(c.services))
+	for service, actions := range c.services {
+		out[service+".amazonaws.com"] = sortedKeys(actions)
+	}
+	return out
+}
