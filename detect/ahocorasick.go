@@ -9,11 +9,17 @@ type literals struct {
 	// class maps a byte to its column: bytes that occur in no literal share column 0.
 	class   [256]uint8
 	columns int
-	// next is the transition table, states x columns, failure links resolved.
-	next []int32
+	// next is the transition table, states x columns, failure links resolved. A
+	// state stands in it as the start of its row, with speaks set when literals
+	// end in it.
+	next []uint32
 	// out lists the owners of the literals that end in a state, suffixes included.
 	out [][]int32
 }
+
+// speaks marks the states in which literals end, so that the others, nearly
+// all, cost one look-up a byte.
+const speaks = 1 << 31
 
 // newLiterals builds the automaton; owners[i] owns words[i].
 func newLiterals(words []string, owners []int32) *literals {
@@ -30,32 +36,30 @@ func newLiterals(words []string, owners []int32) *literals {
 		l.class[c] = l.class[c+'a'-'A']
 	}
 	// The trie; -1 is no transition yet.
-	l.addState()
+	var trie []int32
+	addState := func() int32 {
+		l.out = append(l.out, nil)
+		trie = append(trie, slices.Repeat([]int32{-1}, l.columns)...)
+		return int32(len(l.out) - 1)
+	}
+	addState()
 	for i, w := range words {
 		s := int32(0)
 		for j := range len(w) {
 			at := int(s)*l.columns + int(l.class[lower(w[j])])
-			if l.next[at] < 0 {
-				n := l.addState()
-				l.next[at] = n
+			if trie[at] < 0 {
+				trie[at] = addState()
 			}
-			s = l.next[at]
+			s = trie[at]
 		}
 		l.out[s] = append(l.out[s], owners[i])
 	}
-	l.link()
+	l.link(trie)
 	return l
 }
 
-func (l *literals) addState() int32 {
-	n := int32(len(l.out))
-	l.out = append(l.out, nil)
-	l.next = append(l.next, slices.Repeat([]int32{-1}, l.columns)...)
-	return n
-}
-
 // link resolves failures breadth first, so that matching never backs up.
-func (l *literals) link() {
+func (l *literals) link(trie []int32) {
 	fail := make([]int32, len(l.out))
 	queue := []int32{0}
 	for len(queue) > 0 {
@@ -65,15 +69,22 @@ func (l *literals) link() {
 			at := int(s)*l.columns + c
 			via := int32(0)
 			if s != 0 {
-				via = l.next[int(fail[s])*l.columns+c]
+				via = trie[int(fail[s])*l.columns+c]
 			}
-			if n := l.next[at]; n >= 0 {
+			if n := trie[at]; n >= 0 {
 				fail[n] = via
 				l.out[n] = append(l.out[n], l.out[via]...)
 				queue = append(queue, n)
 			} else {
-				l.next[at] = via
+				trie[at] = via
 			}
+		}
+	}
+	l.next = make([]uint32, len(trie))
+	for at, s := range trie {
+		l.next[at] = uint32(int(s) * l.columns)
+		if len(l.out[s]) > 0 {
+			l.next[at] |= speaks
 		}
 	}
 	for s := range l.out {
@@ -85,11 +96,14 @@ func (l *literals) link() {
 // find calls hit with the owners of the literals that occur in text; an owner
 // may come more than once.
 func (l *literals) find(text string, hit func(owner int32)) {
-	s := int32(0)
+	row := uint32(0)
 	for i := range len(text) {
-		s = l.next[int(s)*l.columns+int(l.class[text[i]])]
-		for _, o := range l.out[s] {
-			hit(o)
+		row = l.next[row+uint32(l.class[text[i]])]
+		if row&speaks != 0 {
+			row &^= speaks
+			for _, o := range l.out[int(row)/l.columns] {
+				hit(o)
+			}
 		}
 	}
 }

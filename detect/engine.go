@@ -83,8 +83,8 @@ func (en *Engine) consider(i int32) {
 		return
 	}
 	en.tried[i] = en.turn
-	if r := en.ix.rules[i]; r.when.Predicate().Holds(en.event) {
-		en.evaluate(r)
+	if en.ix.predicates[i].Holds(en.event) {
+		en.evaluate(en.ix.rules[i])
 	}
 }
 

@@ -9,12 +9,17 @@ import (
 )
 
 // index finds the few rules that an event may match. Each rule is filed under
-// one clause of its predicate, the most telling one: the values of an equality
-// in a hash table of their field, other literals in one automaton a field. Rules
-// without a predicate are tried against every event. Finding is by necessary
-// conditions only, so an index never hides a rule that would fire or fail.
+// one clause of its predicate, the one that the fewest events pass: the values of
+// an equality in a hash table of their field, other literals in one automaton a
+// field. Rules without a predicate are tried against every event.
+//
+// Predicates are necessary conditions for anything but false: a rule that the
+// index leaves out would have been evaluated to false, neither to true nor to an
+// error, so that hits and errors are those of evaluating every rule.
 type index struct {
 	rules []*Rule
+	// predicates are the rules', side by side: most candidates end here.
+	predicates []expr.Predicate
 
 	fields []equalities
 	texts  []fieldLiterals
@@ -36,13 +41,14 @@ type fieldLiterals struct {
 	folded []int32
 }
 
-func newIndex(rules []*Rule) *index {
-	ix := &index{rules: rules}
+func newIndex(kind event.Kind, rules []*Rule) *index {
+	ix := &index{rules: rules, predicates: make([]expr.Predicate, len(rules))}
 	eq := map[event.Field]map[string][]int32{}
 	words, owners := map[event.Field][]string{}, map[event.Field][]int32{}
 	folded := map[event.Field][]int32{}
 	for i, r := range rules {
-		c := telling(r.when.Predicate())
+		ix.predicates[i] = r.when.Predicate()
+		c := telling(kind, r.when.Predicate())
 		if c == nil {
 			ix.always = append(ix.always, int32(i))
 			continue
@@ -71,37 +77,6 @@ func newIndex(rules []*Rule) *index {
 		ix.texts = append(ix.texts, fieldLiterals{field: f, literals: newLiterals(words[f], owners[f]), folded: folded[f]})
 	}
 	return ix
-}
-
-// telling chooses the clause that leaves the fewest events: an equality before
-// literals, the event's name before other fields, long literals before short.
-func telling(p expr.Predicate) expr.Clause {
-	var best expr.Clause
-	bestScore := 0
-	for _, c := range p {
-		score := 1 << 20
-		for _, a := range c {
-			s := min(len(a.Value), 100)
-			if a.Op == expr.Equals && !a.Fold {
-				s = 1000 + 10*int(unlikely[a.Field])
-			}
-			score = min(score, s)
-		}
-		score -= min(len(c), 50) / 5
-		// A literal of one or two bytes occurs in nearly every text.
-		if score > 2 && score > bestScore {
-			best, bestScore = c, score
-		}
-	}
-	return best
-}
-
-// unlikely ranks equalities: how unlikely two events are to share the field's
-// value. Booleans and the account share theirs with half of everything.
-var unlikely = map[event.Field]uint8{
-	event.EventName: 100, event.ErrorCode: 90, event.UserARN: 90, event.SourceIPAddress: 90, event.UserName: 90,
-	event.UserAccessKeyID: 90, event.EventSource: 60, event.UserInvokedBy: 60, event.EventType: 30, event.UserType: 20,
-	event.AWSRegion: 20, event.EventCategory: 10,
 }
 
 // candidates calls try with every rule that the event may match, each at least

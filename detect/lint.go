@@ -43,7 +43,7 @@ func (rs *RuleSet) Lint() problem.List {
 				warn("no %s", missing.what)
 			}
 		}
-		if telling(r.when.Predicate()) == nil {
+		if telling(r.Source, r.when.Predicate()) == nil {
 			warn("no condition that can be indexed: every %s event is tried against it (cost up to %d)", r.Source, r.Cost)
 		}
 		condition := r.Source.String() + " " + strings.Join(strings.Fields(r.When), " ")

@@ -196,7 +196,7 @@ func newRuleSet(rules []*Rule, warnings problem.List) *RuleSet {
 		byKind[r.Source] = append(byKind[r.Source], r)
 	}
 	for kind, list := range byKind {
-		rs.indexes[kind] = newIndex(list)
+		rs.indexes[kind] = newIndex(kind, list)
 	}
 	return rs
 }

@@ -96,10 +96,7 @@ func (env *Env) predicate(e ast.Expr) Predicate {
 			return either(env.predicate(call.Args()[0]), env.predicate(call.Args()[1]))
 		}
 	}
-	if c := env.clause(e); len(c) > 0 && len(c) <= maxAtoms {
-		return Predicate{c}
-	}
-	return nil
+	return env.operand(e)
 }
 
 // either is the disjunction of two predicates: every pair of clauses joined.
@@ -133,10 +130,11 @@ func smallest(p Predicate) Clause {
 	return best
 }
 
-// clause derives the tests of one operand, nil when nothing is known.
-func (env *Env) clause(e ast.Expr) Clause {
+// operand derives the clauses of an operand that is no connective, nil when
+// nothing is known.
+func (env *Env) operand(e ast.Expr) Predicate {
 	if m, ok := env.hotMember(e); ok && m.flag {
-		return Clause{{Field: m.field, Op: Equals, Value: "true"}}
+		return is(m.field)
 	}
 	if e.Kind() != ast.CallKind {
 		return nil
@@ -149,19 +147,17 @@ func (env *Env) clause(e ast.Expr) Clause {
 	if len(args) != 2 {
 		return nil
 	}
-	name := call.FunctionName()
-	if name == operators.Equals {
-		if _, literal := scalar(args[0]); literal {
-			args[0], args[1] = args[1], args[0]
-		}
+	left, right, name := args[0], args[1], call.FunctionName()
+	if name == operators.Equals && left.Kind() == ast.LiteralKind {
+		left, right = right, left
 	}
-	m, ok := env.hotMember(args[0])
+	m, ok := env.hotMember(left)
 	if !ok {
 		return nil
 	}
-	if name == operators.Equals && m.flag && args[1].Kind() == ast.LiteralKind {
-		if args[1].AsLiteral() == types.True {
-			return Clause{{Field: m.field, Op: Equals, Value: "true"}}
+	if m.flag {
+		if name == operators.Equals && right.Kind() == ast.LiteralKind && right.AsLiteral() == types.True {
+			return is(m.field)
 		}
 		return nil
 	}
@@ -169,22 +165,30 @@ func (env *Env) clause(e ast.Expr) Clause {
 		return nil
 	}
 	if name == operators.In {
-		return inClause(m.field, args[1])
+		return inClause(m.field, right)
 	}
-	value, ok := scalar(args[1])
-	if !ok || value == "" {
-		return nil // "" also holds where the field is absent
+	value, ok := scalar(right)
+	if !ok {
+		return nil
 	}
-	atom := func(op Op, fold bool) Clause {
+	return compared(m.field, name, value)
+}
+
+// is is the predicate of a flag.
+func is(f event.Field) Predicate { return Predicate{{{Field: f, Op: Equals, Value: "true"}}} }
+
+// compared derives the clauses of a comparison of a field with a constant.
+func compared(f event.Field, function, value string) Predicate {
+	atom := func(op Op, fold bool) Predicate {
+		if fold && !ascii(value) || value == "" && (fold || op != Equals) {
+			return nil // every text begins and ends with "" and holds it
+		}
 		if fold {
-			if !ascii(value) {
-				return nil
-			}
 			value = strings.ToLower(value)
 		}
-		return Clause{{Field: m.field, Op: op, Value: value, Fold: fold}}
+		return Predicate{{{Field: f, Op: op, Value: value, Fold: fold}}}
 	}
-	switch name {
+	switch function {
 	case operators.Equals:
 		return atom(Equals, false)
 	case "startsWith":
@@ -202,9 +206,9 @@ func (env *Env) clause(e ast.Expr) Clause {
 	case "icontains":
 		return atom(Contains, true)
 	case "glob", "iglob":
-		return globClause(m.field, value, name == "iglob")
+		return globClauses(f, value, function == "iglob")
 	case "matches":
-		return regexClause(m.field, value)
+		return regexClause(f, value)
 	}
 	return nil
 }
@@ -268,49 +272,58 @@ func scalar(e ast.Expr) (string, bool) {
 	return "", false
 }
 
-func inClause(f event.Field, e ast.Expr) Clause {
-	if e.Kind() != ast.ListKind || e.AsList().Size() == 0 {
+func inClause(f event.Field, e ast.Expr) Predicate {
+	if e.Kind() != ast.ListKind || e.AsList().Size() == 0 || e.AsList().Size() > maxAtoms {
 		return nil
 	}
 	var c Clause
 	for _, el := range e.AsList().Elements() {
 		v, ok := scalar(el)
-		if !ok || v == "" {
+		if !ok {
 			return nil
 		}
 		c = append(c, Atom{Field: f, Op: Equals, Value: v})
 	}
-	return c
+	return Predicate{c}
 }
 
-func globClause(f event.Field, pattern string, fold bool) Clause {
+// globClauses are a pattern's literal runs: the first is a prefix, the last a
+// suffix, those between occur.
+func globClauses(f event.Field, pattern string, fold bool) Predicate {
 	if fold {
 		if !ascii(pattern) {
 			return nil
 		}
 		pattern = strings.ToLower(pattern)
 	}
-	i := strings.IndexAny(pattern, "*?")
-	if i < 0 {
-		return Clause{{Field: f, Op: Equals, Value: pattern, Fold: fold}}
-	}
-	if i > 0 {
-		return Clause{{Field: f, Op: Prefix, Value: pattern[:i], Fold: fold}}
-	}
-	longest := ""
-	for part := range strings.FieldsFuncSeq(pattern, func(r rune) bool { return r == '*' || r == '?' }) {
-		if len(part) > len(longest) {
-			longest = part
+	if !strings.ContainsAny(pattern, "*?") {
+		if pattern == "" {
+			return nil
 		}
+		return Predicate{{{Field: f, Op: Equals, Value: pattern, Fold: fold}}}
 	}
-	if longest == "" {
-		return nil
+	var out Predicate
+	for rest := pattern; rest != ""; {
+		n := strings.IndexAny(rest, "*?")
+		if n == 0 {
+			rest = rest[1:]
+			continue
+		}
+		op := Contains
+		switch {
+		case n < 0:
+			n, op = len(rest), Suffix
+		case len(rest) == len(pattern):
+			op = Prefix
+		}
+		out = append(out, Clause{{Field: f, Op: op, Value: rest[:n], Fold: fold}})
+		rest = rest[n:]
 	}
-	return Clause{{Field: f, Op: Contains, Value: longest, Fold: fold}}
+	return out
 }
 
 // regexClause derives literals that every match must hold.
-func regexClause(f event.Field, pattern string) Clause {
+func regexClause(f event.Field, pattern string) Predicate {
 	re, err := syntax.Parse(pattern, syntax.Perl)
 	if err != nil {
 		return nil
@@ -329,7 +342,10 @@ func regexClause(f event.Field, pattern string) Clause {
 		}
 		c = append(c, Atom{Field: f, Op: Contains, Value: l.text, Fold: l.fold})
 	}
-	return c
+	if len(c) == 0 || len(c) > maxAtoms {
+		return nil
+	}
+	return Predicate{c}
 }
 
 type requiredLiteral struct {

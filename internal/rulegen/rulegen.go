@@ -81,9 +81,11 @@ type generator struct{ *rand.Rand }
 // pair is an event name and its source.
 type pair struct{ source, name string }
 
+var known = sync.OnceValue(expr.Names)
+
 // pairs are all that the catalogue knows, sorted.
 var pairs = sync.OnceValue(func() []pair {
-	names := expr.Names()
+	names := known()
 	var out []pair
 	for _, source := range slices.Sorted(maps.Keys(names)) {
 		for _, name := range names[source] {
@@ -144,7 +146,7 @@ func (g generator) keyed() rule {
 	r := rule{shape: "keyed", source: "cloudtrail", event: g.call(p)}
 	key := fmt.Sprintf("eventSource == %s && eventName == %s", quote(p.source), quote(p.name))
 	if g.IntN(3) == 0 { // several events of the service
-		all := expr.Names()[p.source]
+		all := known()[p.source]
 		names := []string{quote(p.name)}
 		for range g.IntN(4) {
 			names = append(names, quote(all[g.IntN(len(all))]))
