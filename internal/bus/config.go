@@ -4,21 +4,26 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"time"
 )
 
 // Config says where the streams live. The comments are the manual.
 type Config struct {
-	// URL of an outside NATS cluster with JetStream (nats://, tls://); empty is
-	// the embedded server.
+	// URL of an outside NATS cluster with JetStream, nats://host:port or
+	// tls://host:port; several, separated by commas, are members of one cluster.
+	// Empty is the embedded server. The cluster's max_payload must be at least 256
+	// KiB; the larger, the larger a finding or a dead letter may be.
 	URL string `yaml:"url"`
-	// CredentialsFile is a NATS credentials file (JWT and NKey) for the URL.
+	// CredentialsFile is a NATS credentials file (JWT and NKey) for the URL; it is
+	// read again at every reconnection.
 	CredentialsFile string `yaml:"credentials_file"`
 	// NKeyFile is an NKey seed file for the URL.
 	NKeyFile string `yaml:"nkey_file"`
-	// TokenFile holds a token for the URL.
+	// TokenFile holds a token for the URL; it is read again at every reconnection.
 	TokenFile string `yaml:"token_file"`
-	// CAFile, CertFile and KeyFile are TLS files for the URL.
+	// CAFile is the authority that signed the cluster's certificate, for one the
+	// system does not know. CertFile and KeyFile are ours, for mutual TLS.
 	CAFile   string `yaml:"ca_file"`
 	CertFile string `yaml:"cert_file"`
 	KeyFile  string `yaml:"key_file"`
@@ -30,7 +35,9 @@ type Config struct {
 	// loss, about ten times slower.
 	SyncAlways bool `yaml:"sync_always"`
 	// EventsMaxBytes, FindingsMaxBytes, IncidentsMaxBytes and DeadMaxBytes bound
-	// the streams on disk.
+	// the streams on disk. When events or findings are full, publishers wait until
+	// consumers have caught up; when the dead letters are full, whoever has one
+	// waits until a person has removed some.
 	EventsMaxBytes    int64 `yaml:"events_max_bytes"`
 	FindingsMaxBytes  int64 `yaml:"findings_max_bytes"`
 	IncidentsMaxBytes int64 `yaml:"incidents_max_bytes"`
@@ -45,45 +52,73 @@ func DefaultConfig() Config {
 	}
 }
 
-// Validate says all that is wrong at once.
+// Validate says all that is wrong at once, each by its key.
 func (c Config) Validate() error {
 	var errs []error
-	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("bus: "+format, args...)) }
-	if c.URL != "" {
-		if u, err := url.Parse(c.URL); err != nil || u.Host == "" || u.Scheme != "nats" && u.Scheme != "tls" {
-			bad("url: want nats://host:port or tls://host:port")
-		} else if u.User != nil {
-			bad("url: credentials do not belong in it: use credentials_file, nkey_file or token_file")
+	bad := func(key, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("bus."+key+": "+format, args...))
+	}
+	for _, s := range c.urls() {
+		switch u, err := url.Parse(s); {
+		case err != nil || u.Host == "" || u.Scheme != "nats" && u.Scheme != "tls":
+			bad("url", "want nats://host:port or tls://host:port, several with commas between")
+		case u.User != nil:
+			bad("url", "credentials do not belong in it: use credentials_file, nkey_file or token_file")
 		}
 	}
-	ways := 0
-	for _, f := range []string{c.CredentialsFile, c.NKeyFile, c.TokenFile} {
-		if f != "" {
-			ways++
+	outside := []struct{ key, file string }{
+		{"credentials_file", c.CredentialsFile}, {"nkey_file", c.NKeyFile}, {"token_file", c.TokenFile},
+		{"ca_file", c.CAFile}, {"cert_file", c.CertFile}, {"key_file", c.KeyFile},
+	}
+	way := ""
+	for i, f := range outside {
+		if f.file == "" {
+			continue
+		}
+		if c.URL == "" {
+			bad(f.key, "it belongs to an outside cluster, and bus.url is empty: name the cluster, or remove it")
+		}
+		if i < 3 && way != "" {
+			bad(f.key, "bus.%s is given too: keep one of them", way)
+		} else if i < 3 {
+			way = f.key
 		}
 	}
-	if ways > 1 {
-		bad("more than one of credentials_file, nkey_file and token_file is given")
+	if c.CertFile != "" && c.KeyFile == "" {
+		bad("key_file", "it is missing beside cert_file: they go together")
 	}
-	if c.URL == "" && (ways > 0 || c.CAFile != "" || c.CertFile != "" || c.Replicas > 1) {
-		bad("credentials, TLS files and replicas belong to an outside cluster, and url is empty")
-	}
-	if (c.CertFile == "") != (c.KeyFile == "") {
-		bad("cert_file and key_file go together")
+	if c.KeyFile != "" && c.CertFile == "" {
+		bad("cert_file", "it is missing beside key_file: they go together")
 	}
 	if c.Replicas < 1 || c.Replicas > 5 {
-		bad("replicas %d: want 1 to 5", c.Replicas)
+		bad("replicas", "%d: want 1 to 5", c.Replicas)
+	} else if c.URL == "" && c.Replicas > 1 {
+		bad("replicas", "%d: the embedded server has 1; more need a cluster in bus.url", c.Replicas)
 	}
 	if c.SyncInterval <= 0 {
-		bad("sync_interval %s: want a positive duration", c.SyncInterval)
+		bad("sync_interval", "%s: want a positive duration", c.SyncInterval)
 	}
-	for name, v := range map[string]int64{
-		"events_max_bytes": c.EventsMaxBytes, "findings_max_bytes": c.FindingsMaxBytes,
-		"incidents_max_bytes": c.IncidentsMaxBytes, "dead_max_bytes": c.DeadMaxBytes,
+	for _, size := range []struct {
+		key string
+		v   int64
+	}{
+		{"events_max_bytes", c.EventsMaxBytes}, {"findings_max_bytes", c.FindingsMaxBytes},
+		{"incidents_max_bytes", c.IncidentsMaxBytes}, {"dead_max_bytes", c.DeadMaxBytes},
 	} {
-		if v < 1<<20 {
-			bad("%s %d: want at least 1 MiB (1048576)", name, v)
+		if size.v < 1<<20 {
+			bad(size.key, "%d: want at least 1 MiB (1048576)", size.v)
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func (c Config) urls() []string {
+	if c.URL == "" {
+		return nil
+	}
+	list := strings.Split(c.URL, ",")
+	for i := range list {
+		list[i] = strings.TrimSpace(list[i])
+	}
+	return list
 }
