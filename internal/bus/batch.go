@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,25 +19,43 @@ import (
 // offset, line, and its bytes with their length. Numbers are varints.
 const batchMagic = "RB1"
 
-// maxBatchBytes bounds what a batch may decompress to.
-const maxBatchBytes = 256 << 20
+// What a batch may decompress to, and how many records it may have: a damaged or
+// hostile message must not cost more memory than a good one. Publishers split
+// batches beyond half of it.
+const (
+	maxBatchBytes  = 64 << 20
+	maxBatchEvents = 16 << 10
+	maxStrings     = 3 * maxBatchEvents
+)
 
-var scratch = sync.Pool{New: func() any { b := make([]byte, 0, 256<<10); return &b }}
+// encoder is what EncodeBatch needs besides its result.
+type encoder struct {
+	buf     []byte
+	strings []string
+	at      map[string]int // where the strings are, once they are many
+	formats []encodedFormat
+}
+
+type encodedFormat struct {
+	format *event.FlowFormat
+	at     uint64
+}
+
+var encoders = sync.Pool{New: func() any { return new(encoder) }}
 
 // EncodeBatch appends a batch of events to dst.
 func EncodeBatch(dst []byte, events []event.Event) []byte {
-	buf := scratch.Get().(*[]byte)
-	defer func() { scratch.Put(buf) }()
-	table := stringTable{at: map[string]uint64{}}
+	c := encoders.Get().(*encoder)
+	defer encoders.Put(c)
+	c.reset()
 	for i := range events {
-		table.add(events[i].Origin.Source)
-		table.add(events[i].Origin.Object)
-		if f := events[i].Format; f != nil {
-			table.add(f.String())
-		}
+		e := &events[i]
+		c.add(e.Origin.Source)
+		c.add(e.Origin.Object)
+		c.addFormat(e.Format)
 	}
-	b := binary.AppendUvarint((*buf)[:0], uint64(len(table.list)))
-	for _, s := range table.list {
+	b := binary.AppendUvarint(c.buf[:0], uint64(len(c.strings)))
+	for _, s := range c.strings {
 		b = binary.AppendUvarint(b, uint64(len(s)))
 		b = append(b, s...)
 	}
@@ -44,42 +63,96 @@ func EncodeBatch(dst []byte, events []event.Event) []byte {
 	for i := range events {
 		e := &events[i]
 		b = append(b, byte(e.Kind))
-		b = binary.AppendVarint(b, e.Ingested.UnixNano())
-		b = binary.AppendUvarint(b, table.at[e.Origin.Source])
-		b = binary.AppendUvarint(b, table.at[e.Origin.Object])
-		format := ""
-		if e.Format != nil {
-			format = e.Format.String()
-		}
-		b = binary.AppendUvarint(b, table.at[format])
+		b = binary.AppendVarint(b, nanos(e.Ingested))
+		b = binary.AppendUvarint(b, c.add(e.Origin.Source))
+		b = binary.AppendUvarint(b, c.add(e.Origin.Object))
+		b = binary.AppendUvarint(b, c.addFormat(e.Format))
 		b = binary.AppendVarint(b, e.Origin.Offset)
 		b = binary.AppendVarint(b, e.Origin.Line)
 		b = binary.AppendUvarint(b, uint64(len(e.Raw)))
 		b = append(b, e.Raw...)
 	}
-	*buf = b
+	if c.buf = b; cap(b) > keepBytes {
+		c.buf = nil
+	}
 	dst = append(dst, batchMagic...)
 	n := len(dst)
-	dst = append(dst, make([]byte, s2.MaxEncodedLen(len(b)))...)
-	return dst[:n+len(s2.Encode(dst[n:], b))]
+	dst = slices.Grow(dst, s2.MaxEncodedLen(len(b)))
+	return dst[:n+len(s2.Encode(dst[n:cap(dst)], b))]
 }
 
-type stringTable struct {
-	at   map[string]uint64
-	list []string
+// keepBytes is how large a buffer is kept for the next batch.
+const keepBytes = 8 << 20
+
+// fewStrings is how many are found faster by looking at each.
+const fewStrings = 16
+
+func (c *encoder) reset() {
+	clear(c.strings)
+	clear(c.formats)
+	clear(c.at)
+	// No text is the first, which is also what records without a format have.
+	c.strings, c.formats = append(c.strings[:0], ""), append(c.formats[:0], encodedFormat{})
 }
 
-func (t *stringTable) add(s string) {
-	if _, ok := t.at[s]; !ok {
-		t.at[s] = uint64(len(t.list))
-		t.list = append(t.list, s)
+// add returns a string's number.
+func (c *encoder) add(s string) uint64 {
+	if len(c.strings) <= fewStrings {
+		if i := slices.Index(c.strings, s); i >= 0 {
+			return uint64(i)
+		}
+	} else if i, ok := c.at[s]; ok {
+		return uint64(i)
 	}
+	c.strings = append(c.strings, s)
+	switch n := len(c.strings); {
+	case n == fewStrings+1:
+		if c.at == nil {
+			c.at = map[string]int{}
+		}
+		for i, s := range c.strings {
+			c.at[s] = i
+		}
+	case n > fewStrings:
+		c.at[s] = n - 1
+	}
+	return uint64(len(c.strings) - 1)
+}
+
+func (c *encoder) addFormat(f *event.FlowFormat) uint64 {
+	for i := range c.formats {
+		if c.formats[i].format == f {
+			return c.formats[i].at
+		}
+	}
+	at := c.add(f.String())
+	if len(c.formats) < fewStrings {
+		c.formats = append(c.formats, encodedFormat{f, at})
+	}
+	return at
+}
+
+// nanos and fromNanos carry a time; 0 is none.
+func nanos(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+func fromNanos(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, n).UTC()
 }
 
 // RecordError is a record inside a batch that does not decode.
 type RecordError struct {
 	Kind   event.Kind
 	Origin event.Origin
+	// Format is the columns of a flow log record.
+	Format string
 	Raw    []byte
 	Err    error
 }
@@ -88,26 +161,30 @@ type RecordError struct {
 type Decoder struct {
 	plain   []byte
 	strings []string
-	formats map[string]*event.FlowFormat
+	formats []*event.FlowFormat // of the strings that are formats, once they are needed
+	known   map[string]*event.FlowFormat
 	events  []event.Event
 	broken  []RecordError
 }
 
 var errCorrupt = errors.New("not a whole batch")
 
-// Decode returns the events of a batch, which are valid until the next call, and
-// the records that do not decode by themselves. An error says that the batch as
-// a whole is not one.
+// Decode returns the events of a batch and the records that do not decode by
+// themselves, both valid until the next call. An error says that the batch as a
+// whole is not one.
 func (d *Decoder) Decode(b []byte) ([]event.Event, []RecordError, error) {
 	if len(b) < len(batchMagic) || string(b[:len(batchMagic)]) != batchMagic {
 		return nil, nil, fmt.Errorf("%w: it does not begin with %q", errCorrupt, batchMagic)
 	}
 	b = b[len(batchMagic):]
 	n, err := s2.DecodedLen(b)
-	if err != nil || n > maxBatchBytes {
-		return nil, nil, fmt.Errorf("%w: decompresses to %d bytes, at most %d are read (%v)", errCorrupt, n, maxBatchBytes, err)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", errCorrupt, err)
 	}
-	if cap(d.plain) < n {
+	if n > maxBatchBytes {
+		return nil, nil, fmt.Errorf("%w: it decompresses to %d bytes, at most %d are read", errCorrupt, n, maxBatchBytes)
+	}
+	if cap(d.plain) < n || cap(d.plain) > keepBytes {
 		d.plain = make([]byte, n)
 	}
 	if d.plain, err = s2.Decode(d.plain[:cap(d.plain)], b); err != nil {
@@ -115,10 +192,12 @@ func (d *Decoder) Decode(b []byte) ([]event.Event, []RecordError, error) {
 	}
 	c := cursor{b: d.plain}
 	d.strings = d.strings[:0]
-	for range c.count(1) {
+	for range c.count(1, maxStrings) {
 		d.strings = append(d.strings, string(c.bytes()))
 	}
-	total := c.count(8)
+	clear(d.formats)
+	d.formats = slices.Grow(d.formats[:0], len(d.strings))[:len(d.strings)]
+	total := c.count(8, maxBatchEvents)
 	d.broken = d.broken[:0]
 	if cap(d.events) < total {
 		d.events = make([]event.Event, total)
@@ -128,19 +207,20 @@ func (d *Decoder) Decode(b []byte) ([]event.Event, []RecordError, error) {
 	for range total {
 		r := RecordError{Kind: event.Kind(c.byte())}
 		ingested := c.varint()
-		r.Origin.Source, r.Origin.Object = c.string(d.strings), c.string(d.strings)
-		format := c.string(d.strings)
+		r.Origin.Source, r.Origin.Object = d.string(&c), d.string(&c)
+		format := c.uvarint()
 		r.Origin.Offset, r.Origin.Line = c.varint(), c.varint()
 		r.Raw = c.bytes()
-		if c.bad {
+		if c.bad || format >= uint64(len(d.strings)) {
 			return nil, nil, errCorrupt
 		}
 		e := &d.events[at]
-		if r.Err = d.scan(e, r.Kind, format, r.Raw); r.Err != nil {
+		if r.Err = d.scan(e, r.Kind, int(format), r.Raw); r.Err != nil {
+			r.Format = d.strings[format]
 			d.broken = append(d.broken, r)
 			continue
 		}
-		e.Ingested, e.Origin = time.Unix(0, ingested).UTC(), r.Origin
+		e.Ingested, e.Origin = fromNanos(ingested), r.Origin
 		at++
 	}
 	if c.bad || len(c.b) > 0 {
@@ -149,23 +229,49 @@ func (d *Decoder) Decode(b []byte) ([]event.Event, []RecordError, error) {
 	return d.events[:at], d.broken, nil
 }
 
-func (d *Decoder) scan(e *event.Event, kind event.Kind, format string, raw []byte) error {
-	if kind != event.FlowLog {
-		_, err := e.Scan(kind, raw)
-		return err
+// string reads a string's number.
+func (d *Decoder) string(c *cursor) string {
+	i := c.uvarint()
+	if i >= uint64(len(d.strings)) {
+		c.fail()
+		return ""
 	}
-	f := d.formats[format]
-	if f == nil {
-		var err error
-		if f, err = event.ParseFlowFormat(format); err != nil {
+	return d.strings[i]
+}
+
+func (d *Decoder) scan(e *event.Event, kind event.Kind, format int, raw []byte) error {
+	if kind == event.FlowLog {
+		f, err := d.format(format)
+		if err != nil {
 			return err
 		}
-		if d.formats == nil || len(d.formats) > 100 {
-			d.formats = map[string]*event.FlowFormat{}
-		}
-		d.formats[format] = f
+		return e.ScanFlow(f, raw)
 	}
-	return e.ScanFlow(f, raw)
+	n, err := e.Scan(kind, raw)
+	if err == nil && n < len(raw) {
+		err = &event.SyntaxError{Offset: n, Reason: "something follows the record"}
+	}
+	return err
+}
+
+func (d *Decoder) format(i int) (*event.FlowFormat, error) {
+	if f := d.formats[i]; f != nil {
+		return f, nil
+	}
+	text := d.strings[i]
+	f := d.known[text]
+	if f == nil {
+		var err error
+		if f, err = event.ParseFlowFormat(text); err != nil {
+			return nil, err
+		}
+		if d.known == nil || len(d.known) >= 100 {
+			d.known = map[string]*event.FlowFormat{}
+		}
+		d.known[text] = f
+	}
+	d.formats[i] = f
+	return f, nil
 }
 
 // cursor reads what EncodeBatch wrote; after a mistake it is bad and reads zeros.
@@ -207,10 +313,10 @@ func (c *cursor) varint() int64 {
 }
 
 // count reads a number of things of at least size bytes each: more than there is
-// room for is a mistake, not an allocation.
-func (c *cursor) count(size int) int {
+// room for, or than there may be, is a mistake, not an allocation.
+func (c *cursor) count(size, most int) int {
 	n := c.uvarint()
-	if n > uint64(len(c.b)/size) {
+	if n > uint64(min(len(c.b)/size, most)) {
 		c.fail()
 		return 0
 	}
@@ -226,15 +332,4 @@ func (c *cursor) bytes() []byte {
 	v := c.b[:n:n]
 	c.b = c.b[n:]
 	return v
-}
-
-func (c *cursor) string(table []string) string {
-	i := c.uvarint()
-	if i >= uint64(len(table)) {
-		if i > 0 || c.bad {
-			c.fail()
-		}
-		return ""
-	}
-	return table[i]
 }

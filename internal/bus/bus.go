@@ -2,16 +2,18 @@ package bus
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -23,32 +25,47 @@ const (
 	incidentsStream = "INCIDENTS"
 	deadStream      = "DEAD"
 
-	eventsSubject     = "events.batch"
-	findingsPrefix    = "findings."
-	incidentsPrefix   = "incidents."
-	deadPrefix        = "dead."
-	duplicatesWindow  = 10 * time.Minute
-	tendEvery         = 5 * time.Second
-	metaSubjectHeader = "Riposte-Subject"
+	eventsSubject    = "events.batch"
+	findingsPrefix   = "findings."
+	incidentsPrefix  = "incidents."
+	deadPrefix       = "dead."
+	duplicatesWindow = 10 * time.Minute
 )
 
 // Bus is a connection to the streams. It is safe for concurrent use.
 type Bus struct {
+	cfg      Config
 	log      *slog.Logger
 	embedded *embedded // nil outside
 	nc       *nats.Conn
 	js       jetstream.JetStream
 	stop     context.CancelFunc
 	tending  sync.WaitGroup
+	closing  sync.Once
+	full     chan struct{} // a publisher was refused
+	ackWait  time.Duration // a test's own is shorter
+	attempts attempts
 }
+
+func newBus(c Config, log *slog.Logger) *Bus {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Bus{cfg: c, log: log, full: make(chan struct{}, 1), ackWait: ackWait, attempts: attempts{base: rand.Text()}}
+}
+
+// attempts numbers what this bus publishes, for telling its own from others'.
+type attempts struct {
+	base string
+	n    atomic.Uint64
+}
+
+func (a *attempts) next() string { return a.base + "." + strconv.FormatUint(a.n.Add(1), 10) }
 
 // Open starts the embedded server in dir, or connects to the configured cluster,
 // and makes the streams as the configuration says. log may be nil.
 func Open(ctx context.Context, dir string, c Config, log *slog.Logger) (*Bus, error) {
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
-	b := &Bus{log: log}
+	b := newBus(c, log)
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
@@ -59,7 +76,7 @@ func Open(ctx context.Context, dir string, c Config, log *slog.Logger) (*Bus, er
 		}
 		b.nc, err = b.embedded.connect()
 	} else {
-		b.nc, err = connectOutside(c)
+		b.nc, err = connectOutside(c, b.log)
 	}
 	if err == nil {
 		err = b.start(ctx, c)
@@ -70,9 +87,20 @@ func Open(ctx context.Context, dir string, c Config, log *slog.Logger) (*Bus, er
 	return b, nil
 }
 
-func (b *Bus) start(ctx context.Context, c Config) (err error) {
-	if b.js, err = jetstream.New(b.nc); err != nil {
+func (b *Bus) useJetStream() (err error) {
+	// An acknowledgement that never comes must not be waited for.
+	if b.js, err = jetstream.New(b.nc, jetstream.WithPublishAsyncTimeout(5*time.Second)); err != nil {
 		return fmt.Errorf("use JetStream: %w", err)
+	}
+	return nil
+}
+
+func (b *Bus) start(ctx context.Context, c Config) error {
+	if err := b.useJetStream(); err != nil {
+		return err
+	}
+	if most := b.nc.MaxPayload(); most < minPayload {
+		return fmt.Errorf("%s: its max_payload is %d bytes: set at least %d in the server's configuration", c.URL, most, minPayload)
 	}
 	if err := b.makeStreams(ctx, c); err != nil {
 		return err
@@ -86,15 +114,13 @@ func (b *Bus) start(ctx context.Context, c Config) (err error) {
 func Attach(ctx context.Context, dir string, c Config, log *slog.Logger) (*Bus, error) {
 	if c.URL == "" {
 		if nc, err := dial(filepath.Join(dir, "attach.json")); err == nil {
-			js, err := jetstream.New(nc)
-			if err != nil {
+			b := newBus(c, log)
+			b.nc = nc
+			if err := b.useJetStream(); err != nil {
 				nc.Close()
-				return nil, fmt.Errorf("use JetStream: %w", err)
+				return nil, err
 			}
-			if log == nil {
-				log = slog.New(slog.DiscardHandler)
-			}
-			return &Bus{log: log, nc: nc, js: js}, nil
+			return b, nil
 		}
 		if _, err := os.Stat(dir); err != nil {
 			return nil, fmt.Errorf("%s: no data here: start riposte run first, or name its data_dir", dir)
@@ -120,18 +146,24 @@ func dial(file string) (*nats.Conn, error) {
 // JetStream is the connection's JetStream, for internal/store.
 func (b *Bus) JetStream() jetstream.JetStream { return b.js }
 
-// Close ends the connection and the embedded server, whose files are whole when it returns.
+// Close ends the connection and the embedded server, whose files are whole when
+// it returns. What was said on the connection before is heard.
 func (b *Bus) Close() error {
-	if b.stop != nil {
-		b.stop()
-		b.tending.Wait()
-	}
-	if b.nc != nil {
-		b.nc.Close()
-	}
-	if b.embedded != nil {
-		b.embedded.stop()
-	}
+	b.closing.Do(func() {
+		if b.stop != nil {
+			b.stop()
+			b.tending.Wait()
+		}
+		if b.nc != nil {
+			if b.nc.IsConnected() {
+				_ = b.nc.FlushTimeout(2 * time.Second) // the last acknowledgements; if not, they come again
+			}
+			b.nc.Close()
+		}
+		if b.embedded != nil {
+			b.embedded.stop()
+		}
+	})
 	return nil
 }
 
@@ -155,87 +187,4 @@ func (b *Bus) makeStreams(ctx context.Context, c Config) error {
 		}
 	}
 	return nil
-}
-
-// tend removes what every consumer has acknowledged from streams that are more
-// than half full, so that publishers do not wait for history.
-func (b *Bus) tend(ctx context.Context) {
-	tick := time.NewTicker(tendEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		for _, name := range []string{eventsStream, findingsStream} {
-			if err := b.trim(ctx, name); err != nil && ctx.Err() == nil {
-				b.log.WarnContext(ctx, "stream not trimmed", "stream", name, "err", err)
-			}
-		}
-	}
-}
-
-func (b *Bus) trim(ctx context.Context, name string) error {
-	s, err := b.js.Stream(ctx, name)
-	if err != nil {
-		return err
-	}
-	info := s.CachedInfo()
-	if info.State.Bytes < uint64(info.Config.MaxBytes)/2 {
-		return nil
-	}
-	handled, consumers := uint64(0), 0
-	list := s.ListConsumers(ctx)
-	for c := range list.Info() {
-		if c.Config.Durable == "" {
-			continue
-		}
-		if consumers++; consumers == 1 || c.AckFloor.Stream < handled {
-			handled = c.AckFloor.Stream
-		}
-	}
-	if err := list.Err(); err != nil {
-		return err
-	}
-	// Keep the newest half of what may go.
-	if consumers == 0 || handled <= info.State.FirstSeq {
-		return nil
-	}
-	return s.Purge(ctx, jetstream.WithPurgeSequence(info.State.FirstSeq+(handled-info.State.FirstSeq)/2+1))
-}
-
-// retrying runs a publish until it succeeds, until ctx ends, or until it fails
-// in a way that trying again cannot mend.
-func (b *Bus) retrying(ctx context.Context, what string, publish func() error) error {
-	wait := backoff.NewExponentialBackOff()
-	wait.InitialInterval, wait.MaxInterval = 20*time.Millisecond, 5*time.Second
-	_, err := backoff.Retry(ctx, func() (struct{}, error) {
-		err := publish()
-		if err != nil && lasting(err) {
-			return struct{}{}, backoff.Permanent(err)
-		}
-		return struct{}{}, err
-	}, backoff.WithBackOff(wait), backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, d time.Duration) {
-		b.log.WarnContext(ctx, "publish refused, trying again", "what", what, "err", err, "wait", d.String())
-	}))
-	var p *backoff.PermanentError
-	if errors.As(err, &p) {
-		err = p.Err
-	}
-	if err != nil {
-		return fmt.Errorf("publish %s: %w", what, err)
-	}
-	return nil
-}
-
-// lasting reports errors that will be the same next time.
-func lasting(err error) bool {
-	return errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, nats.ErrConnectionClosed) || exists(err)
-}
-
-// exists reports that a subject that must be new has a message.
-func exists(err error) bool {
-	var api *jetstream.APIError
-	return errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == 10164)
 }

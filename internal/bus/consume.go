@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
@@ -18,8 +21,13 @@ const (
 	// ackWait is how long a message may be worked on in silence; slow handlers
 	// are spoken for.
 	ackWait = 30 * time.Second
-	// pulled is how many messages wait inside a worker.
-	pulled = 16
+	// pulled is how many messages a worker takes at a time. One that waits inside
+	// a worker is nobody's: when the handler before it is slow, it comes again to
+	// somebody else.
+	pulled = 1
+	// maxUnacked is how many messages may be on their way to their next try, all
+	// workers together, before the stream waits for them.
+	maxUnacked = 1000
 	// maxPanics is how often a message may make a handler panic before it is set aside.
 	maxPanics = 3
 )
@@ -45,8 +53,10 @@ type Batch struct {
 }
 
 // ConsumeEvents calls h with every batch, from workers goroutines, until ctx is
-// done. durable names the position in the stream: those who share it share the
-// work. Records of a batch that do not decode go to the dead letters one by one.
+// done and those that run have returned. durable names the position in the
+// stream: those who share it share the work. Records of a batch that do not
+// decode go to the dead letters one by one. While the server is away it waits; it
+// fails when the bus is closed or the server will not have the consumer.
 func (b *Bus) ConsumeEvents(ctx context.Context, durable string, workers int, h func(context.Context, *Batch) error) error {
 	return b.consume(ctx, eventsStream, durable, workers, func() handler {
 		var d Decoder
@@ -56,7 +66,7 @@ func (b *Bus) ConsumeEvents(ctx context.Context, durable string, workers int, h 
 				return Permanent(err)
 			}
 			for _, r := range broken {
-				letter := DeadLetter{Reason: r.Err.Error(), Place: r.Origin.String(), Kind: r.Kind.String(), Payload: r.Raw}
+				letter := DeadLetter{Reason: r.Err.Error(), Place: r.Origin.String(), Kind: r.Kind.String(), Format: r.Format, Payload: r.Raw}
 				if err := b.DeadLetter(ctx, letter); err != nil {
 					return err
 				}
@@ -79,45 +89,50 @@ func (b *Bus) ConsumeFindings(ctx context.Context, durable string, workers int, 
 	})
 }
 
-// WatchIncidents calls h with the changes that are announced from now on, in
-// order, until ctx is done.
-func (b *Bus) WatchIncidents(ctx context.Context, h func(id string, body []byte)) error {
-	c, err := b.js.OrderedConsumer(ctx, incidentsStream, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverNewPolicy})
-	if err != nil {
-		return fmt.Errorf("watch the incidents: %w", err)
-	}
-	it, err := c.Messages()
-	if err != nil {
-		return fmt.Errorf("watch the incidents: %w", err)
-	}
-	defer context.AfterFunc(ctx, it.Stop)()
-	for {
-		msg, err := it.Next()
-		if err != nil {
-			if ctx.Err() != nil || errors.Is(err, jetstream.ErrMsgIteratorClosed) {
-				return nil
-			}
-			return fmt.Errorf("watch the incidents: %w", err)
-		}
-		h(msg.Subject()[len(incidentsPrefix):], msg.Data())
-	}
-}
-
 type handler func(ctx context.Context, msg jetstream.Msg, meta *jetstream.MsgMetadata) error
 
 func (b *Bus) consume(ctx context.Context, stream, durable string, workers int, newHandler func() handler) error {
-	c, err := b.js.CreateOrUpdateConsumer(ctx, stream, jetstream.ConsumerConfig{
-		Durable: durable, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxDeliver: -1,
-		MaxAckPending: max(1000, 2*workers*pulled),
+	workers = max(workers, 1)
+	return b.keepAt(ctx, fmt.Sprintf("consume %s as %s", stream, durable), func(ctx context.Context) error {
+		c, err := b.js.CreateOrUpdateConsumer(ctx, stream, jetstream.ConsumerConfig{
+			Durable: durable, AckPolicy: jetstream.AckExplicitPolicy, AckWait: b.ackWait, MaxDeliver: -1,
+			MaxAckPending: max(maxUnacked, 2*workers*pulled),
+		})
+		if err != nil {
+			return err
+		}
+		g, ctx := errgroup.WithContext(ctx)
+		for range workers {
+			g.Go(func() error { return b.work(ctx, c, stream, newHandler()) })
+		}
+		return g.Wait()
 	})
-	if err != nil {
-		return fmt.Errorf("make the consumer %s of %s: %w", durable, stream, err)
+}
+
+// keepAt runs f again, with back-off, until ctx is done or f fails in a way that
+// running it again cannot mend.
+func (b *Bus) keepAt(ctx context.Context, what string, f func(context.Context) error) error {
+	wait := newBackOff()
+	for {
+		began := time.Now()
+		err := f(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		api := (*jetstream.APIError)(nil)
+		if errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, jetstream.ErrConnectionClosed) || errors.Is(err, jetstream.ErrInvalidConsumerName) ||
+			errors.As(err, &api) && api.Code >= 400 && api.Code < 500 {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		if time.Since(began) > time.Minute {
+			wait.Reset()
+		}
+		pause := wait.NextBackOff()
+		b.log.WarnContext(ctx, "interrupted, going on", "what", what, "err", err, "wait", pause.String())
+		if !sleep(ctx, pause) {
+			return nil
+		}
 	}
-	g, ctx := errgroup.WithContext(ctx)
-	for range workers {
-		g.Go(func() error { return b.work(ctx, c, stream, newHandler()) })
-	}
-	return g.Wait()
 }
 
 // work handles messages one after the other until ctx is done.
@@ -126,11 +141,16 @@ func (b *Bus) work(ctx context.Context, c jetstream.Consumer, stream string, h h
 	if err != nil {
 		return fmt.Errorf("read %s: %w", stream, err)
 	}
-	defer context.AfterFunc(ctx, it.Stop)()
+	defer giveBack(context.WithoutCancel(ctx), it)
+	var inHand atomic.Pointer[jetstream.Msg]
+	defer b.speakFor(&inHand)()
 	for {
-		msg, err := it.Next()
+		msg, err := it.Next(jetstream.NextContext(ctx))
 		switch {
 		case ctx.Err() != nil:
+			if err == nil {
+				_ = msg.Nak()
+			}
 			return nil
 		case errors.Is(err, jetstream.ErrNoHeartbeat), errors.Is(err, jetstream.ErrNoMessages):
 			b.log.WarnContext(ctx, "stream is silent", "stream", stream, "err", err)
@@ -138,8 +158,47 @@ func (b *Bus) work(ctx context.Context, c jetstream.Consumer, stream string, h h
 		case err != nil:
 			return fmt.Errorf("read %s: %w", stream, err)
 		}
+		inHand.Store(&msg)
 		b.handle(ctx, stream, msg, h)
+		inHand.Store(nil)
 	}
+}
+
+// giveBack ends an iterator; what it has taken and nobody has begun goes to
+// others at once, not when the server stops waiting for us.
+func giveBack(ctx context.Context, it jetstream.MessagesContext) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	it.Drain()
+	for {
+		msg, err := it.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return
+		}
+		_ = msg.Nak()
+	}
+}
+
+// speakFor tells the server again and again that the message in hand is being
+// worked on, until it is stopped.
+func (b *Bus) speakFor(inHand *atomic.Pointer[jetstream.Msg]) (stop func()) {
+	done := make(chan struct{})
+	var speaking sync.WaitGroup
+	speaking.Go(func() {
+		tick := time.NewTicker(b.ackWait / 3)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				if msg := inHand.Load(); msg != nil {
+					_ = (*msg).InProgress() // if it is not heard, the message comes again
+				}
+			case <-done:
+				return
+			}
+		}
+	})
+	return func() { close(done); speaking.Wait() }
 }
 
 // handle runs the handler and carries out its verdict.
@@ -149,14 +208,7 @@ func (b *Bus) handle(ctx context.Context, stream string, msg jetstream.Msg, h ha
 		b.log.ErrorContext(ctx, "message without metadata", "stream", stream, "err", err)
 		return
 	}
-	var beat *time.Timer
-	beat = time.AfterFunc(ackWait/3, func() {
-		if msg.InProgress() == nil {
-			beat.Reset(ackWait / 3)
-		}
-	})
 	err = guarded(extract(ctx, msg.Headers()), msg, meta, h)
-	beat.Stop()
 	if err == nil {
 		if err := msg.Ack(); err != nil {
 			b.log.WarnContext(ctx, "not acknowledged, it will come again", "stream", stream, "err", err)
@@ -180,7 +232,7 @@ func (b *Bus) handle(ctx context.Context, stream string, msg jetstream.Msg, h ha
 
 // retryAfter doubles from 100 ms to a minute.
 func retryAfter(delivered uint64) time.Duration {
-	return min(100*time.Millisecond<<min(delivered-1, 10), time.Minute)
+	return min(100*time.Millisecond<<min(max(delivered, 1)-1, 10), time.Minute)
 }
 
 // setAside stores a message that no handler will take, then ends its delivery.
@@ -189,7 +241,8 @@ func (b *Bus) setAside(ctx context.Context, stream string, msg jetstream.Msg, me
 		Reason: cause.Error(), Place: fmt.Sprintf("%s #%d", stream, meta.Sequence.Stream), Subject: msg.Subject(), Payload: msg.Data(),
 	})
 	if err != nil {
-		_ = msg.NakWithDelay(time.Minute)
+		b.log.ErrorContext(ctx, "message not set aside, it will come again", "stream", stream, "seq", meta.Sequence.Stream, "err", err)
+		_ = msg.NakWithDelay(retryAfter(meta.NumDelivered))
 		return
 	}
 	b.log.ErrorContext(ctx, "message set aside", "stream", stream, "seq", meta.Sequence.Stream, "err", cause)

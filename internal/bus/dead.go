@@ -22,8 +22,10 @@ type DeadLetter struct {
 	Reason string    `json:"reason"`
 	// Place is the file and line, the object and offset, or the stream and sequence.
 	Place string `json:"place"`
-	// Kind is the kind of a record that could not be read.
-	Kind string `json:"kind,omitempty"`
+	// Kind is the kind of a record that could not be read, Format the columns of a
+	// flow log record where they are known.
+	Kind   string `json:"kind,omitempty"`
+	Format string `json:"format,omitempty"`
 	// Subject is where a message that could not be handled was published.
 	Subject string `json:"subject,omitempty"`
 	Payload []byte `json:"payload"`
@@ -31,30 +33,40 @@ type DeadLetter struct {
 	Truncated bool `json:"truncated,omitempty"`
 }
 
-// maxDeadPayload leaves room for JSON's base64 within a message.
-const maxDeadPayload = 4 << 20
+// maxWords bounds the text in a letter, which may hold a stack.
+const maxWords = 8 << 10
 
-// DeadLetter stores a letter; Seq and Time are given to it. The same letter
-// within the stream's window is stored once.
+// DeadLetter stores a letter; Seq and Time are given to it. The same letter is
+// there once; when it was removed or replayed and the same happens again, it is
+// there again.
 func (b *Bus) DeadLetter(ctx context.Context, d DeadLetter) error {
-	if len(d.Payload) > maxDeadPayload {
-		d.Payload, d.Truncated = d.Payload[:maxDeadPayload], true
+	id := event.Hash("record", d.Kind, d.Place, d.Reason, string(d.Payload))
+	kind := d.Kind
+	if d.Subject != "" {
+		kind, _, _ = strings.Cut(d.Subject, ".")
+		// The reason may hold a stack, which is never twice the same.
+		id = event.Hash("message", d.Subject, d.Place, string(d.Payload))
+	}
+	if most := b.room(b.cfg.DeadMaxBytes); len(d.Payload) > most {
+		d.Payload, d.Truncated = d.Payload[:most], true
+	}
+	for _, text := range []*string{&d.Reason, &d.Place, &d.Kind, &d.Format, &d.Subject} {
+		*text = strings.ToValidUTF8((*text)[:min(len(*text), maxWords)], "")
 	}
 	body, err := json.Marshal(d)
 	if err != nil {
 		return fmt.Errorf("write the dead letter: %w", err)
 	}
-	kind := d.Kind
-	if d.Subject != "" {
-		kind, _, _ = strings.Cut(d.Subject, ".")
-	}
-	msg := &nats.Msg{Subject: deadPrefix + token(kind), Header: nats.Header{}, Data: body}
+	msg := &nats.Msg{Subject: deadPrefix + token(kind) + "." + id, Header: nats.Header{}, Data: body}
 	inject(ctx, msg.Header)
-	id := event.Hash("dead", d.Place, d.Reason, string(d.Payload))
-	return b.retrying(ctx, "dead letter", func() error {
-		_, err := b.js.PublishMsg(ctx, msg, jetstream.WithMsgID(id))
+	err = b.retrying(ctx, "dead letter", func() error {
+		_, err := b.js.PublishMsg(ctx, msg, jetstream.WithExpectLastSequencePerSubject(0))
 		return err
 	})
+	if exists(err) {
+		return nil
+	}
+	return err
 }
 
 // DeadLetters lists at most limit letters from sequence from on, oldest first.
@@ -74,7 +86,8 @@ func (b *Bus) DeadLetters(ctx context.Context, from uint64, limit int) ([]DeadLe
 		}
 		d, err := readLetter(msg)
 		if err != nil {
-			return out, err
+			// One that is not a letter must not hide those behind it.
+			d = DeadLetter{Seq: msg.Sequence, Time: msg.Time.UTC(), Reason: err.Error(), Place: msg.Subject, Payload: msg.Data, Truncated: true}
 		}
 		out = append(out, d)
 		seq = msg.Sequence + 1
@@ -130,7 +143,7 @@ func (b *Bus) republish(ctx context.Context, d DeadLetter) error {
 		if err != nil {
 			return errors.New("nobody knows what kind of record it should be")
 		}
-		e, err := decodeLetter(kind, d.Payload)
+		e, err := decodeLetter(kind, d.Format, d.Payload)
 		if err != nil {
 			return fmt.Errorf("it still does not read: %w", err)
 		}
@@ -146,11 +159,18 @@ func (b *Bus) republish(ctx context.Context, d DeadLetter) error {
 	return err
 }
 
-func decodeLetter(kind event.Kind, raw []byte) (event.Event, error) {
-	if kind == event.FlowLog {
-		var e event.Event
-		err := e.ScanFlow(event.DefaultFlowFormat(), raw)
-		return e, err
+func decodeLetter(kind event.Kind, format string, raw []byte) (event.Event, error) {
+	if kind != event.FlowLog {
+		return event.Decode(kind, raw)
 	}
-	return event.Decode(kind, raw)
+	f := event.DefaultFlowFormat()
+	if format != "" {
+		var err error
+		if f, err = event.ParseFlowFormat(format); err != nil {
+			return event.Event{}, err
+		}
+	}
+	var e event.Event
+	err := e.ScanFlow(f, raw)
+	return e, err
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -19,6 +20,9 @@ import (
 // maxPayload bounds a message: a batch of 100 of CloudTrail's largest records
 // compresses to well under it, and batches beyond are split.
 const maxPayload = 8 << 20
+
+// minPayload is the least that an outside server must allow.
+const minPayload = 256 << 10
 
 // embedded is a NATS server in this process. Its own connection is in memory;
 // beside it the server listens on a loopback port, with a token that is new at
@@ -73,11 +77,27 @@ func startEmbedded(dir string, c Config) (*embedded, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(filepath.Join(dir, "attach.json"), info, 0o600); err != nil {
+	if err := writeOwn(filepath.Join(dir, "attach.json"), info); err != nil {
 		return nil, fmt.Errorf("write attach.json: %w", err)
 	}
 	ok = true
 	return e, nil
+}
+
+// writeOwn writes a file whole, for its owner only, whatever was there before.
+func writeOwn(name string, data []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*") // mode 0600
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
+	return err
 }
 
 // lockFolder takes the folder for this process; the lock goes with the process.
@@ -90,6 +110,10 @@ func lockFolder(dir string) (*os.File, error) {
 		pid := make([]byte, 20)
 		n, _ := f.Read(pid)
 		f.Close()
+		if n == 0 {
+			pid = []byte("(just starting)")
+			n = len(pid)
+		}
 		return nil, fmt.Errorf("%s: %w by process %s: stop it, or give this one another data_dir", dir, ErrInUse, strings.TrimSpace(string(pid[:n])))
 	}
 	if err := f.Truncate(0); err != nil {
@@ -117,25 +141,42 @@ func (e *embedded) stop() {
 	e.lock.Close()
 }
 
-// connectOutside connects to a cluster by URL.
-func connectOutside(c Config) (*nats.Conn, error) {
-	opts := []nats.Option{nats.Name("riposte"), nats.MaxReconnects(-1), nats.ReconnectBufSize(-1), nats.Timeout(5 * time.Second)}
+// connectOutside connects to a cluster by URL, and again whenever the connection
+// is lost.
+func connectOutside(c Config, log *slog.Logger) (*nats.Conn, error) {
+	opts := []nats.Option{
+		nats.Name("riposte"), nats.Timeout(5 * time.Second),
+		// What cannot be sent now is refused, and its publisher tries again.
+		nats.MaxReconnects(-1), nats.ReconnectWait(500 * time.Millisecond), nats.ReconnectBufSize(-1),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				log.Warn("bus disconnected, connecting again", "err", err)
+			}
+		}),
+		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("bus connected again", "server", nc.ConnectedServerName()) }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Warn("bus connection", "err", err) }),
+	}
 	if c.CredentialsFile != "" {
 		opts = append(opts, nats.UserCredentials(c.CredentialsFile))
 	}
 	if c.NKeyFile != "" {
 		o, err := nats.NkeyOptionFromSeed(c.NKeyFile)
 		if err != nil {
-			return nil, fmt.Errorf("read the NKey seed of %s: %w", c.NKeyFile, err)
+			return nil, fmt.Errorf("bus.nkey_file: read the seed of %s: %w", c.NKeyFile, err)
 		}
 		opts = append(opts, o)
 	}
 	if c.TokenFile != "" {
-		token, err := os.ReadFile(c.TokenFile)
-		if err != nil {
-			return nil, fmt.Errorf("read the token: %w", err)
+		if _, err := os.ReadFile(c.TokenFile); err != nil {
+			return nil, fmt.Errorf("bus.token_file: %w", err)
 		}
-		opts = append(opts, nats.Token(strings.TrimSpace(string(token))))
+		opts = append(opts, nats.TokenHandler(func() string {
+			token, err := os.ReadFile(c.TokenFile)
+			if err != nil {
+				log.Warn("token not read", "err", err)
+			}
+			return strings.TrimSpace(string(token))
+		}))
 	}
 	if c.CAFile != "" {
 		opts = append(opts, nats.RootCAs(c.CAFile))
@@ -143,7 +184,7 @@ func connectOutside(c Config) (*nats.Conn, error) {
 	if c.CertFile != "" {
 		opts = append(opts, nats.ClientCert(c.CertFile, c.KeyFile))
 	}
-	nc, err := nats.Connect(c.URL, opts...)
+	nc, err := nats.Connect(strings.Join(c.urls(), ","), opts...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", c.URL, err)
 	}
