@@ -23,3 +23,9 @@ import "embed"
 //
 //go:embed cloudtrail config flow
 var FS embed.FS
+
+// World is what the demo's AWS endpoint holds: the users, groups, buckets and
+// trails that the recorded attacks were about, as they stood afterwards.
+//
+//go:embed world.json
+var World []byte

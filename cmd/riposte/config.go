@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -17,7 +18,9 @@ import (
 	"riposte/internal/problem"
 	"riposte/internal/telemetry"
 	"riposte/internal/yamlfile"
+	"riposte/respond"
 	"riposte/respond/aws"
+	"riposte/respond/notify"
 )
 
 // Config is the one configuration file. Unknown keys are errors. The commented
@@ -94,6 +97,8 @@ type RespondConfig struct {
 	Workers int `yaml:"workers"`
 	// AWS is how the accounts are reached.
 	AWS aws.Config `yaml:"aws"`
+	// Webhooks are where notify.webhook sends, by name.
+	Webhooks map[string]notify.Config `yaml:"webhooks"`
 }
 
 // ConsoleConfig is the web console.
@@ -115,8 +120,10 @@ func defaultConfig() Config {
 		Roles:   slices.Clone(allRoles),
 		Bus:     bus.DefaultConfig(),
 		Detect:  DetectConfig{Builtin: true, Workers: runtime.GOMAXPROCS(0)},
-		Respond: RespondConfig{Mode: "dry-run", Builtin: true, Window: time.Hour, Workers: 4},
+		Respond: RespondConfig{Mode: respond.DryRun, Builtin: true, Window: time.Hour, Workers: 4},
 		Console: ConsoleConfig{Listen: "127.0.0.1:8180"},
+
+		Telemetry: telemetry.DefaultConfig(),
 	}
 }
 
@@ -155,8 +162,8 @@ func (c *Config) validate(file string) error {
 	if len(c.Roles) == 0 {
 		bad("roles is empty: want some of %s", strings.Join(allRoles, ", "))
 	}
-	if c.Respond.Mode != "dry-run" {
-		bad("respond.mode %q: this version plans and shows containment but does not carry it out; want dry-run", c.Respond.Mode)
+	if c.Respond.Mode != respond.DryRun {
+		bad("respond.mode %q: this version plans and shows containment but does not carry it out; want %s", c.Respond.Mode, respond.DryRun)
 	}
 	if c.Respond.Window <= 0 {
 		bad("respond.window %s: want a positive duration such as 1h", c.Respond.Window)
@@ -182,13 +189,31 @@ func (c *Config) validate(file string) error {
 			bad("%s is not a folder", dir)
 		}
 	}
-	list.AddErr(file, c.Bus.Validate())
-	list.AddErr(file, c.Telemetry.Validate())
-	list.AddErr(file, c.Respond.AWS.Validate())
+	for _, err := range []error{c.Bus.Validate(), c.Telemetry.Validate(), c.Respond.AWS.Validate()} {
+		for _, e := range unjoin(err) {
+			bad("%v", e)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Respond.Webhooks)) {
+		if err := c.Respond.Webhooks[name].Validate(name); err != nil {
+			bad("%v", err)
+		}
+	}
 	if _, err := c.lists(); err != nil {
-		list.AddErr(file, err)
+		bad("%v", err)
 	}
 	return list.Err()
+}
+
+// unjoin returns the errors that errors.Join put into one.
+func unjoin(err error) []error {
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		return many.Unwrap()
+	}
+	if err == nil {
+		return nil
+	}
+	return []error{err}
 }
 
 func hintOr(word string, names []string) string {

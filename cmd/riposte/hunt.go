@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"runtime"
 	"runtime/debug"
 	"sync"
@@ -327,5 +326,3 @@ func (h *hunt) printStats(s huntStats) error {
 		s.Events, s.Files, s.Findings, float64(s.Bytes)/1e6, s.Seconds, rate, s.Rules, s.Skipped, s.RuleErrors)
 	return err
 }
-
-var _ = os.Stderr

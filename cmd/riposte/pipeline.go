@@ -15,7 +15,6 @@ import (
 	"riposte/event"
 	"riposte/ingest"
 	"riposte/internal/bus"
-	"riposte/internal/store"
 	"riposte/internal/telemetry"
 	"riposte/respond"
 )
@@ -39,6 +38,7 @@ type pipeline struct {
 	respond *respond.Responder
 	sources []ingest.Source
 	state   *state
+	view    *view
 	started time.Time
 
 	// onFinding, when set, sees each new finding once it is acknowledged.
@@ -47,6 +47,7 @@ type pipeline struct {
 	// published, evaluated, found and handled count what this process did, for
 	// --drain and for the demo; the metrics have the same and more.
 	published, evaluated, found, repeated, handled, broken atomic.Int64
+
 	// latency is from reading an event to its finding being acknowledged.
 	latency latencies
 
@@ -70,6 +71,7 @@ func (p *pipeline) run(ctx context.Context, drain bool) error {
 			return p.bus.ConsumeEvents(ctx, detectDurable, p.cfg.Detect.Workers, p.evaluate)
 		})
 		g.Go(func() error { return p.watchRules(ctx) })
+		g.Go(func() error { return (&ruleCounts{table: p.state.counts, rules: p.rules}).run(ctx) })
 	}
 	if p.cfg.hasRole("respond") {
 		g.Go(func() error {
@@ -100,7 +102,8 @@ func (p *pipeline) ingest(ctx context.Context, done chan<- struct{}) error {
 				return err
 			}
 			p.published.Add(int64(len(b.Events)))
-			p.tel.Ingested(ctx, b.Events)
+			source, kind, size, lag := describe(b.Events)
+			p.tel.Ingested(ctx, source, kind, len(b.Events), size, lag)
 			return nil
 		},
 		Broken: func(ctx context.Context, b ingest.Broken) error {
@@ -144,11 +147,13 @@ func (p *pipeline) evaluate(ctx context.Context, b *bus.Batch) error {
 		}
 		if !isNew {
 			p.repeated.Add(1)
+			p.tel.Found(ctx, f.Rule, f.Severity.String(), false, 0)
 			continue
 		}
+		took := time.Since(engine.ingested[i])
 		p.found.Add(1)
-		p.latency.add(time.Since(engine.ingested[i]))
-		p.tel.Found(ctx, f)
+		p.latency.add(took)
+		p.tel.Found(ctx, f.Rule, f.Severity.String(), true, took)
 		p.log.InfoContext(ctx, "finding", "finding", f.ID, "rule", f.Rule, "severity", f.Severity.String(), "account", f.Account, "title", f.Title)
 		if p.onFinding != nil {
 			p.onFinding(f)
@@ -187,16 +192,19 @@ func (p *pipeline) handle(ctx context.Context, f *event.Finding) error {
 	return nil
 }
 
-// watchRules reloads rules when their files change. A set that does not load
-// never replaces the one that runs.
+// watchRules reloads rules when their files change.
 func (p *pipeline) watchRules(ctx context.Context) error {
-	return p.rules.Watch(ctx, func(err error) {
-		if err != nil {
-			p.log.ErrorContext(ctx, "rules not reloaded, the last good set goes on", "err", err)
-			return
-		}
-		p.log.InfoContext(ctx, "rules reloaded", "rules", len(p.rules.Current().Rules()))
-	})
+	return p.rules.Watch(ctx, func(err error) { p.reloaded(ctx, err) })
+}
+
+// reloaded says what a reload came to. A set that does not load never replaces
+// the one that runs.
+func (p *pipeline) reloaded(ctx context.Context, err error) {
+	if err != nil {
+		p.log.ErrorContext(ctx, "rules not reloaded, the last good set goes on", "err", err)
+		return
+	}
+	p.log.InfoContext(ctx, "rules reloaded", "rules", len(p.rules.Current().Rules()))
 }
 
 // drained waits until the sources have ended and nothing is left to handle.
@@ -235,28 +243,15 @@ func (p *pipeline) durables() []string {
 	return d
 }
 
-// state is the durable state beside the streams.
-type state struct {
-	incidents, causes, runs, cursors store.Table
-	journal                          store.Log
-}
-
-func openState(ctx context.Context, b *bus.Bus) (*state, error) {
-	js := b.JetStream()
-	var s state
-	for bucket, table := range map[string]*store.Table{
-		"incidents": &s.incidents, "causes": &s.causes, "runs": &s.runs, "cursors": &s.cursors,
-	} {
-		t, err := store.NewTable(ctx, js, bucket, store.Options{})
-		if err != nil {
-			return nil, fmt.Errorf("open the %s table: %w", bucket, err)
-		}
-		*table = t
+// describe sums up a batch for the metrics: its first event's source, kind and lag, and its bytes.
+func describe(events []event.Event) (source, kind string, size int, lag time.Duration) {
+	for i := range events {
+		size += len(events[i].Raw)
 	}
-	journal, err := store.NewLog(ctx, js, "journal", store.Options{})
-	if err != nil {
-		return nil, fmt.Errorf("open the journal: %w", err)
+	e := &events[0]
+	lag = -1
+	if t := e.Time(); !t.IsZero() {
+		lag = max(0, e.Ingested.Sub(t))
 	}
-	s.journal = journal
-	return &s, nil
+	return e.Origin.Source, e.Kind.String(), size, lag
 }

@@ -1,10 +1,11 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
+	"io"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -14,6 +15,7 @@ import (
 	"riposte/detect"
 	"riposte/event"
 	"riposte/ingest"
+	"riposte/internal/problem"
 )
 
 func (p *program) rulesCommand() *cobra.Command {
@@ -169,7 +171,7 @@ func (p *program) rulesExplain() *cobra.Command {
 				ids = append(ids, r.ID)
 			}
 			if !slices.Contains(ids, args[0]) {
-				return fmt.Errorf("no rule %q (%s); riposte rules list shows them all", args[0], hintOr(args[0], nil))
+				return fmt.Errorf("no rule %q (%s)", args[0], cmp.Or(problem.Suggest(args[0], ids), "riposte rules list shows them all"))
 			}
 			files := ingest.Files{Paths: args[1:], Stdin: p.stdin}
 			refs, err := files.List(cmd.Context())
@@ -205,13 +207,45 @@ type explainer struct {
 func (x *explainer) sink() ingest.Sink {
 	return ingest.Sink{
 		Emit:   x.explain,
-		Broken: ingestBrokenTo(x.stderr),
+		Broken: brokenTo(x.stderr),
 	}
+}
+
+// explain says of every event of a batch why the rule fires or does not.
+func (x *explainer) explain(_ context.Context, b ingest.Batch) error {
+	paint := paletteFor(x.stdout)
+	for i := range b.Events {
+		e := &b.Events[i]
+		x.events++
+		why, err := x.rules.Explain(x.rule, e)
+		if err != nil {
+			return err
+		}
+		if x.output == "json" {
+			if err := json.NewEncoder(x.stdout).Encode(why); err != nil {
+				return err
+			}
+			continue
+		}
+		verdict := paint.faint("does not fire")
+		switch {
+		case why.Error != "":
+			verdict = paint.bad("no verdict: " + printable(why.Error))
+		case why.Fires:
+			verdict = paint.good("fires")
+		}
+		fmt.Fprintf(x.stdout, "%s %s on %s at %s: %s\n", paint.bold(x.rule), paint.faint(printable(e.Name())), printable(why.Event),
+			printable(e.Origin.String()), verdict)
+		if why.Truth.Expr != "" {
+			writeTruth(x.stdout, paint, &why.Truth, 2)
+		}
+	}
+	return nil
 }
 
 // writeTruth prints an explanation as a tree: what held, what did not, and what
 // was never looked at.
-func writeTruth(w interface{ Write([]byte) (int, error) }, paint palette, t *event.Truth, indent int) {
+func writeTruth(w io.Writer, paint palette, t *event.Truth, indent int) {
 	mark := paint.faint("·")
 	switch value := string(t.Value); {
 	case t.Error != "":
@@ -238,8 +272,3 @@ func writeTruth(w interface{ Write([]byte) (int, error) }, paint palette, t *eve
 		writeTruth(w, paint, &t.Steps[i], indent+2)
 	}
 }
-
-var (
-	_ = os.Stderr
-	_ = errors.New
-)

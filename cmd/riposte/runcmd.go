@@ -5,26 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"net"
-	"net/http"
-	"os"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
-	"riposte/console"
-	"riposte/detect"
-	"riposte/ingest"
-	"riposte/internal/bus"
-	"riposte/internal/store"
 	"riposte/internal/telemetry"
-	shippedPlaybooks "riposte/playbooks"
-	"riposte/respond"
-	"riposte/respond/aws"
 )
 
 func (p *program) runCommand() *cobra.Command {
@@ -74,35 +60,36 @@ Killed at any moment and started again, it loses no event and repeats no finding
 	return cmd
 }
 
-// daemon opens everything that the configuration names and runs it until ctx is done.
+// daemon opens everything that the configuration names and runs it until ctx is
+// done, or, with drain, until all is handled.
 func (p *program) daemon(ctx context.Context, c Config, drain bool) (err error) {
-	tel, err := telemetry.Setup(ctx, c.Telemetry, p.stderr)
+	tel, err := telemetry.Setup(ctx, c.Telemetry, p.stderr, interactive(p.stderr), version)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, shutdown(ctx, tel)) }()
-	pl, err := openPipeline(ctx, c, tel)
+	defer func() { err = errors.Join(err, flush(ctx, tel)) }()
+	pl, err := openPipeline(ctx, c, tel, nil)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, pl.close()) }()
+	defer func() { err = errors.Join(err, pl.bus.Close()) }()
 	for _, s := range c.Sources {
-		pl.sources = append(pl.sources, fileSource(s.Files, pl, p))
+		pl.sources = append(pl.sources, pl.source(s, p.stdin))
 	}
-
 	g, ctx := errgroup.WithContext(ctx)
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	if c.hasRole("console") {
-		addr, err := p.serveConsole(ctx, g, pl)
+		url, err := pl.serveConsole(ctx, g, c.Console.Listen)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(p.stderr, "console: %s\n", addr)
+		fmt.Fprintf(p.stderr, "console: %s\n", url)
 	}
-	if err := serveMetrics(ctx, g, tel, c.Telemetry); err != nil {
+	if err := pl.serveMetrics(ctx, g); err != nil {
 		return err
 	}
+	g.Go(func() error { return pl.reloadOnSignal(ctx) })
 	g.Go(func() error {
 		defer stop()
 		return pl.run(ctx, drain)
@@ -116,8 +103,8 @@ func (p *program) daemon(ctx context.Context, c Config, drain bool) (err error) 
 	return nil
 }
 
-// shutdown flushes telemetry even though ctx is done.
-func shutdown(ctx context.Context, tel *telemetry.Telemetry) error {
+// flush sends what telemetry has buffered even though ctx is done.
+func flush(ctx context.Context, tel *telemetry.Telemetry) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	return tel.Shutdown(ctx)

@@ -43,33 +43,44 @@ const (
 
 // Generator makes records. It serves one goroutine.
 type Generator struct {
-	rnd       *rand.Rand
-	templates []template
-	people    int
+	rnd *rand.Rand
+	// reads look at things, changes change them.
+	reads, changes []template
+	share          float64 // of changes
+	people         int
 }
 
-// New returns a generator of ordinary records.
-func New(seed uint64) (*Generator, error) {
+// AsRecorded is the share of changes among the ordinary records as they stand in
+// the samples; in a day's traffic it is far less.
+const AsRecorded = 0.72
+
+// New returns a generator of ordinary records, of which the given share, 0 to 1,
+// change something.
+func New(seed uint64, share float64) (*Generator, error) {
 	data, err := samples.FS.ReadFile("cloudtrail/ordinary.ndjson")
 	if err != nil {
 		return nil, fmt.Errorf("read the ordinary records: %w", err)
 	}
-	g := &Generator{rnd: rand.New(rand.NewPCG(seed, 0x51ca)), people: 5000}
+	g := &Generator{rnd: rand.New(rand.NewPCG(seed, 0x51ca)), share: share, people: 5000}
 	for line := range bytes.Lines(data) {
-		t, err := cut(bytes.TrimSpace(line))
+		t, reads, err := cut(bytes.TrimSpace(line))
 		if err != nil {
 			return nil, err
 		}
-		g.templates = append(g.templates, t)
+		if reads {
+			g.reads = append(g.reads, t)
+		} else {
+			g.changes = append(g.changes, t)
+		}
 	}
 	return g, nil
 }
 
-// cut finds what varies in a record.
-func cut(raw []byte) (template, error) {
+// cut finds what varies in a record, and tells whether the record only reads.
+func cut(raw []byte) (_ template, reads bool, err error) {
 	e, err := event.Decode(event.CloudTrail, raw)
 	if err != nil {
-		return template{}, fmt.Errorf("read a sample: %w", err)
+		return template{}, false, fmt.Errorf("read a sample: %w", err)
 	}
 	type place struct {
 		from, to int
@@ -115,12 +126,16 @@ func cut(raw []byte) (template, error) {
 		at = p.to
 	}
 	t.parts = append(t.parts, bytes.Clone(raw[at:]))
-	return t, nil
+	return t, e.Bool(event.ReadOnly), nil
 }
 
 // Append appends one record, of time t, to dst.
 func (g *Generator) Append(dst []byte, t time.Time) []byte {
-	tpl := &g.templates[g.rnd.IntN(len(g.templates))]
+	from := g.reads
+	if g.rnd.Float64() < g.share {
+		from = g.changes
+	}
+	tpl := &from[g.rnd.IntN(len(from))]
 	person := g.rnd.IntN(g.people)
 	for i, s := range tpl.slots {
 		dst = append(dst, tpl.parts[i]...)
@@ -141,45 +156,21 @@ func (g *Generator) Append(dst []byte, t time.Time) []byte {
 	return append(dst, tpl.parts[len(tpl.parts)-1]...)
 }
 
-// Attacks are the recorded attacks of the samples, as records, each technique's together.
-func Attacks() ([][]byte, error) {
-	files, err := samples.FS.ReadDir("cloudtrail/stratus")
+// attacks are the CloudTrail records of every scene that is an attack.
+func attacks() ([]Record, error) {
+	scenes, err := Scenes()
 	if err != nil {
-		return nil, fmt.Errorf("list the attacks: %w", err)
+		return nil, err
 	}
-	names := []string{"cloudtrail/demo.ndjson"}
-	for _, f := range files {
-		names = append(names, "cloudtrail/stratus/"+f.Name())
-	}
-	var out [][]byte
-	for _, n := range names {
-		data, err := samples.FS.ReadFile(n)
-		if err != nil {
-			return nil, fmt.Errorf("read an attack: %w", err)
-		}
-		for line := range bytes.Lines(data) {
-			if line = bytes.TrimSpace(line); len(line) > 0 {
-				out = append(out, line)
+	var out []Record
+	for _, s := range scenes {
+		for _, r := range s.Records {
+			if r.Kind == event.CloudTrail && !s.Quiet {
+				out = append(out, r)
 			}
 		}
 	}
 	return out, nil
-}
-
-// At returns a record as if it had happened at t.
-func At(raw []byte, t time.Time) ([]byte, error) {
-	e, err := event.Decode(event.CloudTrail, raw)
-	if err != nil {
-		return nil, err
-	}
-	b := e.Bytes(event.EventTime)
-	if b == nil {
-		return bytes.Clone(raw), nil
-	}
-	from := cap(e.Raw) - cap(b)
-	out := append(bytes.Clone(e.Raw[:from]), '"')
-	out = append(t.UTC().AppendFormat(out, time.RFC3339), '"')
-	return append(out, e.Raw[from+len(b):]...), nil
 }
 
 // perFile is how many records a file of a corpus holds.
@@ -194,7 +185,7 @@ func Corpus(ctx context.Context, dir string, size int64, seed uint64, workers in
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return 0, err
 	}
-	attacks, err := Attacks()
+	attacks, err := attacks()
 	if err != nil {
 		return 0, err
 	}
@@ -210,7 +201,7 @@ func Corpus(ctx context.Context, dir string, size int64, seed uint64, workers in
 			}
 			for written.Load() < size && ctx.Err() == nil {
 				n := files.Add(1)
-				gen, err := New(seed + uint64(n))
+				gen, err := New(seed+uint64(n), AsRecorded)
 				if err != nil {
 					return err
 				}
@@ -222,11 +213,11 @@ func Corpus(ctx context.Context, dir string, size int64, seed uint64, workers in
 					}
 					t := at.Add(time.Duration(i) * 75 * time.Millisecond)
 					if i%attackEvery == attackEvery/2 {
-						raw, err := At(attacks[gen.rnd.IntN(len(attacks))], t)
+						e, err := attacks[gen.rnd.IntN(len(attacks))].At(t)
 						if err != nil {
 							return err
 						}
-						buf = append(buf, fresh(raw, gen.rnd)...)
+						buf = append(buf, replace(&e, event.EventID, fmt.Sprintf("%016x-%016x", gen.rnd.Uint64(), gen.rnd.Uint64()))...)
 						continue
 					}
 					buf = gen.Append(buf, t)
@@ -252,13 +243,4 @@ func Corpus(ctx context.Context, dir string, size int64, seed uint64, workers in
 	}
 	err = g.Wait()
 	return records.Load(), err
-}
-
-// fresh gives a record a new id.
-func fresh(raw []byte, rnd *rand.Rand) []byte {
-	e, err := event.Decode(event.CloudTrail, raw)
-	if err != nil {
-		return raw
-	}
-	return bytes.Replace(raw, e.Bytes(event.EventID), fmt.Appendf(nil, `"%016x-%016x"`, rnd.Uint64(), rnd.Uint64()), 1)
 }

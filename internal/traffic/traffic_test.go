@@ -12,11 +12,11 @@ import (
 )
 
 func TestGeneratorIsDeterministicAndValid(t *testing.T) {
-	a, err := New(7)
+	a, err := New(7, AsRecorded)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, _ := New(7)
+	b, _ := New(7, AsRecorded)
 	at := time.Unix(1_780_000_000, 0)
 	ids := map[string]bool{}
 	for range 2000 {
