@@ -14,7 +14,7 @@ import (
 // ordinaryRecords are n records of generated traffic.
 func ordinaryRecords(t testing.TB, n int) [][]byte {
 	t.Helper()
-	g, err := traffic.New(1)
+	g, err := traffic.New(1, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

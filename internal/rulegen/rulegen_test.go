@@ -59,7 +59,7 @@ func TestRulesLoadFireAndAreRare(t *testing.T) {
 			t.Errorf("%d rules about %s", shapes[kind], kind)
 		}
 	}
-	g, err := traffic.New(1)
+	g, err := traffic.New(1, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
