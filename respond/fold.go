@@ -1,9 +1,9 @@
 package respond
 
 import (
+	"cmp"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"riposte/event"
@@ -24,8 +24,8 @@ type book struct {
 
 type chapter struct {
 	ID string `json:"id"`
-	// Spans are, by cause key, the stretches of event time in which each finding
-	// is within the window of the next; Unix milliseconds.
+	// Spans are, by the hash of a cause key, the stretches of event time in which
+	// each finding is within the window of the next; Unix milliseconds.
 	Spans map[string][]span `json:"spans"`
 	// Absorbed are incidents that became part of this one.
 	Absorbed []string `json:"absorbed,omitempty"`
@@ -37,22 +37,32 @@ type span struct {
 	To   int64 `json:"to"`
 }
 
-// maxChapters bounds an account's index; beyond it the incidents that have been
-// quiet longest take no more findings.
-const maxChapters = 2000
+// An account's index is bounded. Beyond maxChapters or maxBook the incidents that
+// have been quiet longest take no more findings; beyond maxSpans an incident
+// forgets the causes that it has not heard of for longest.
+const (
+	maxCauses   = 32 // of one finding
+	maxChapters = 2000
+	maxSpans    = 500
+	maxBook     = 20_000
+)
 
 // place finds the incident of a finding with these causes at time t, joining or
 // opening as needed, and reports whether the book changed.
 func (b *book) place(causes []string, t time.Time, window time.Duration, newID string) (id string, absorbed []string, changed bool) {
 	at, w := t.UnixMilli(), window.Milliseconds()
+	keys := make([]string, len(causes))
+	for i, c := range causes {
+		keys[i] = event.Hash("cause", c)
+	}
 	var linked []int
 	for i := range b.Incidents {
-		if b.Incidents[i].linked(causes, at, w) {
+		if b.Incidents[i].linked(keys, at, w) {
 			linked = append(linked, i)
 		}
 	}
 	if len(linked) == 0 {
-		b.Incidents = append(b.Incidents, chapter{ID: newID, Spans: map[string][]span{}})
+		b.Incidents = append(b.Incidents, chapter{ID: newID, Spans: map[string][]span{}, Latest: at})
 		linked = []int{len(b.Incidents) - 1}
 		changed = true
 	}
@@ -60,27 +70,24 @@ func (b *book) place(causes []string, t time.Time, window time.Duration, newID s
 	for _, i := range slices.Backward(linked[1:]) {
 		home.absorb(&b.Incidents[i], w)
 		b.Incidents = slices.Delete(b.Incidents, i, i+1)
-		home = &b.Incidents[linked[0]]
 		changed = true
 	}
-	for _, c := range causes {
-		if merged := insert(home.Spans[c], span{at, at}, w); !slices.Equal(merged, home.Spans[c]) {
-			home.Spans[c] = merged
+	for _, key := range keys {
+		if merged := insert(home.Spans[key], span{at, at}, w); !slices.Equal(merged, home.Spans[key]) {
+			home.Spans[key] = merged
 			changed = true
 		}
 	}
 	home.Latest = max(home.Latest, at)
+	home.forget()
 	id, absorbed = home.ID, slices.Clone(home.Absorbed)
-	if len(b.Incidents) > maxChapters {
-		quiet := slices.MinFunc(b.Incidents, func(x, y chapter) int { return int(min(max(x.Latest-y.Latest, -1), 1)) })
-		b.Incidents = slices.DeleteFunc(b.Incidents, func(c chapter) bool { return c.ID == quiet.ID })
-	}
+	b.forget()
 	return id, absorbed, changed
 }
 
-func (c *chapter) linked(causes []string, at, window int64) bool {
-	for _, cause := range causes {
-		for _, s := range c.Spans[cause] {
+func (c *chapter) linked(keys []string, at, window int64) bool {
+	for _, key := range keys {
+		for _, s := range c.Spans[key] {
 			if at >= s.From-window && at <= s.To+window {
 				return true
 			}
@@ -90,9 +97,9 @@ func (c *chapter) linked(causes []string, at, window int64) bool {
 }
 
 func (c *chapter) absorb(o *chapter, window int64) {
-	for _, cause := range slices.Sorted(maps.Keys(o.Spans)) {
-		for _, s := range o.Spans[cause] {
-			c.Spans[cause] = insert(c.Spans[cause], s, window)
+	for _, key := range slices.Sorted(maps.Keys(o.Spans)) {
+		for _, s := range o.Spans[key] {
+			c.Spans[key] = insert(c.Spans[key], s, window)
 		}
 	}
 	c.Absorbed = append(append(c.Absorbed, o.ID), o.Absorbed...)
@@ -102,7 +109,7 @@ func (c *chapter) absorb(o *chapter, window int64) {
 // insert adds a span and joins those that are within the window of each other.
 func insert(spans []span, s span, window int64) []span {
 	all := append(slices.Clone(spans), s)
-	slices.SortFunc(all, func(a, b span) int { return int(min(max(a.From-b.From, -1), 1)) })
+	slices.SortFunc(all, func(a, b span) int { return cmp.Compare(a.From, b.From) })
 	out := all[:1]
 	for _, n := range all[1:] {
 		if last := &out[len(out)-1]; n.From <= last.To+window {
@@ -114,46 +121,91 @@ func insert(spans []span, s span, window int64) []span {
 	return out
 }
 
+func (c *chapter) size() int {
+	n := 0
+	for _, spans := range c.Spans {
+		n += len(spans)
+	}
+	return n
+}
+
+// forget drops the spans that ended first, and what was absorbed first.
+func (c *chapter) forget() {
+	if drop := len(c.Absorbed) - 1000; drop > 0 {
+		c.Absorbed = slices.Delete(c.Absorbed, 0, drop)
+	}
+	for over := c.size() - maxSpans; over > 0; over-- {
+		var key string
+		for k, spans := range c.Spans {
+			if first := c.Spans[key]; first == nil || cmp.Or(cmp.Compare(spans[0].To, first[0].To), cmp.Compare(k, key)) < 0 {
+				key = k
+			}
+		}
+		if c.Spans[key] = c.Spans[key][1:]; len(c.Spans[key]) == 0 {
+			delete(c.Spans, key)
+		}
+	}
+}
+
+// forget drops the incidents that have been quiet longest.
+func (b *book) forget() {
+	total := 0
+	for i := range b.Incidents {
+		total += b.Incidents[i].size()
+	}
+	for len(b.Incidents) > maxChapters || total > maxBook {
+		quiet := 0
+		for i := range b.Incidents {
+			if b.Incidents[i].Latest < b.Incidents[quiet].Latest {
+				quiet = i
+			}
+		}
+		total -= b.Incidents[quiet].size()
+		b.Incidents = slices.Delete(b.Incidents, quiet, quiet+1)
+	}
+}
+
 // broad are the entities that too many events touch to say anything about a
 // common cause.
 var broad = map[string]bool{"resource": true, "address": true, "iam-policy": true, "image": true, "ssm-document": true, "vpc": true, "subnet": true}
 
-// causes are the keys under which a finding joins others.
+// causes are the keys under which a finding joins others: the actor, and the
+// targets that the event names first.
 func causes(f *event.Finding) []string {
 	who := &f.Actor
 	if who.Root != nil {
 		who = who.Root
 	}
 	var out []string
+	add := func(cause string) {
+		if len(out) < maxCauses && !slices.Contains(out, cause) {
+			out = append(out, cause)
+		}
+	}
 	if id := who.Identity(); id != "unknown" && who.Type != "AWSService" {
-		out = append(out, "actor "+id)
+		add("actor " + id)
 	}
 	for _, e := range f.Entities {
 		if !broad[e.Kind] {
-			out = append(out, "target "+e.ID)
+			add("target " + e.ID)
 		}
 	}
 	if len(out) == 0 {
-		out = []string{"rule " + f.Rule + " " + f.Key}
+		add("rule " + f.Rule + " " + f.Key)
 	}
 	slices.Sort(out)
-	return slices.Compact(out)
+	return out
 }
 
-// MaxFindings is how many findings an incident keeps whole; the rest are counted.
-const MaxFindings = 200
-
-// maxEvidence is how many findings of an incident keep their records and
-// explanation: all findings are in the stream with theirs.
-const maxEvidence = 40
-
 // add folds a finding into the incident; false when it is there already.
-func (in *Incident) add(f event.Finding) bool {
-	if slices.ContainsFunc(in.Findings, func(g event.Finding) bool { return g.ID == f.ID }) {
+func (in *Incident) add(f *event.Finding) bool {
+	if in.has(f.ID) {
 		return false
 	}
-	if len(in.Findings) >= maxEvidence {
-		f.Evidence = event.Evidence{}
+	kept, less := shrink(f)
+	in.Findings = append(in.Findings, kept)
+	if less {
+		in.without(f.ID)
 	}
 	if in.Opened.IsZero() || f.Time.Before(in.Opened) {
 		in.Opened = f.Time
@@ -161,57 +213,90 @@ func (in *Incident) add(f event.Finding) bool {
 	if f.Time.After(in.Updated) {
 		in.Updated = f.Time
 	}
-	if len(in.Findings) < MaxFindings {
-		in.Findings = append(in.Findings, f)
-		slices.SortStableFunc(in.Findings, func(a, b event.Finding) int {
-			if c := a.Time.Compare(b.Time); c != 0 {
-				return c
-			}
-			return strings.Compare(a.ID, b.ID)
-		})
-	} else {
-		in.More++
-	}
-	for _, e := range f.Entities {
-		if !slices.Contains(in.Entities, e) && len(in.Entities) < 200 {
-			in.Entities = append(in.Entities, e)
-		}
-	}
-	if !slices.Contains(in.Rules, f.Rule) {
-		in.Rules = append(in.Rules, f.Rule)
-		slices.Sort(in.Rules)
-	}
-	for _, c := range causes(&f) {
-		if !slices.Contains(in.Causes, c) && len(in.Causes) < 500 {
-			in.Causes = append(in.Causes, c)
-		}
-	}
-	slices.Sort(in.Causes)
-	in.headline()
+	in.note(kept.Rule)
+	in.settle()
 	return true
-}
-
-// headline takes title, actor and place from the worst finding, the earliest of
-// the worst.
-func (in *Incident) headline() {
-	worst := &in.Findings[0]
-	for i := range in.Findings {
-		if in.Findings[i].Severity > worst.Severity {
-			worst = &in.Findings[i]
-		}
-	}
-	in.Severity, in.Title, in.Account, in.Region, in.Actor = worst.Severity, worst.Title, worst.Account, worst.Region, worst.Actor
 }
 
 // absorb folds another incident's findings and runs into this one.
 func (in *Incident) absorb(o *Incident) {
-	for _, f := range o.Findings {
-		in.add(f)
-	}
-	in.More += o.More
-	for _, r := range o.Runs {
-		if !slices.Contains(in.Runs, r) {
-			in.Runs = append(in.Runs, r)
+	for _, id := range append([]string{o.ID}, o.Absorbed...) {
+		if !slices.Contains(in.Absorbed, id) {
+			in.Absorbed = append(in.Absorbed, id)
 		}
 	}
+	in.Absorbed = in.Absorbed[max(0, len(in.Absorbed)-maxAbsorbed):]
+	for _, id := range o.EvidenceLeftOut {
+		in.without(id)
+	}
+	for i := range o.Findings {
+		in.add(&o.Findings[i])
+	}
+	in.More += o.More - len(o.Others)
+	for _, short := range o.Others {
+		if i, found := slices.BinarySearch(in.Others, short); !found {
+			in.More++
+			if len(in.Others) < maxOthers {
+				in.Others = slices.Insert(in.Others, i, short)
+			}
+		}
+	}
+	for _, rule := range o.Rules {
+		in.note(rule)
+	}
+	for _, run := range o.Runs {
+		in.name(run)
+	}
+	in.RunsLeftOut = in.RunsLeftOut || o.RunsLeftOut
+	if !o.Opened.IsZero() && o.Opened.Before(in.Opened) {
+		in.Opened = o.Opened
+	}
+	if o.Updated.After(in.Updated) {
+		in.Updated = o.Updated
+	}
+}
+
+// note adds a rule.
+func (in *Incident) note(rule string) {
+	if i, found := slices.BinarySearch(in.Rules, rule); !found && len(in.Rules) < maxRules {
+		in.Rules = slices.Insert(in.Rules, i, rule)
+	}
+}
+
+// name adds a run; false when it is there already, or there is no room to tell.
+func (in *Incident) name(run string) bool {
+	if slices.Contains(in.Runs, run) || in.RunsLeftOut && len(in.Runs) >= MaxRuns {
+		return false
+	}
+	if len(in.Runs) >= MaxRuns {
+		in.RunsLeftOut = true
+		return true
+	}
+	in.Runs = append(in.Runs, run)
+	return true
+}
+
+// settle bounds the incident and derives from its findings what it says of them.
+func (in *Incident) settle() {
+	in.bound()
+	worst := &in.Findings[0]
+	in.Severity, in.Title, in.Account, in.Region, in.Actor = worst.Severity, worst.Title, worst.Account, worst.Region, worst.Actor
+	in.Entities, in.Causes = nil, nil
+	entities, keys := map[event.Entity]bool{}, map[string]bool{}
+	for i := range in.Findings {
+		for _, e := range in.Findings[i].Entities {
+			if !entities[e] && len(entities) < maxEntities {
+				entities[e] = true
+				in.Entities = append(in.Entities, e)
+			}
+		}
+		for _, c := range causes(&in.Findings[i]) {
+			if !keys[c] && len(keys) < maxEntities {
+				keys[c] = true
+				in.Causes = append(in.Causes, c)
+			}
+		}
+	}
+	slices.Sort(in.Causes)
+	slices.SortFunc(in.Findings, func(a, b event.Finding) int { return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.ID, b.ID)) })
 }

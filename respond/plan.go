@@ -4,6 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
 
 	"riposte/event"
 	"riposte/internal/expr"
@@ -16,11 +19,40 @@ func RunID(pb *Playbook, f *event.Finding) string { return event.Hash("run", pb.
 type planner struct {
 	actions map[string]Action
 	env     *expr.Env
+	log     *slog.Logger // nil is silent
 }
 
-// plan makes the plan of one step. What happened in earlier steps is in steps.
-func (p *planner) plan(ctx context.Context, run *Run, s *step, f *event.Finding, incident *Incident) StepRun {
-	out := StepRun{ID: s.id, Action: s.action}
+const (
+	// stepTime is how long one step's plan may take, retries included.
+	stepTime = time.Minute
+	// maxPlan bounds a step's result in the journal and the run, maxError its error.
+	maxPlan  = 512 << 10
+	maxError = 2000
+)
+
+// plan makes the plan of one step. What happened in earlier steps is in steps. A
+// step that cannot be planned, for whatever reason, is an error of that step: it
+// keeps neither the other steps nor the finding from going on.
+func (p *planner) plan(ctx context.Context, run *Run, s *step, f *event.Finding, incident *Incident) (out StepRun) {
+	out = StepRun{ID: s.id, Action: s.action}
+	defer func() {
+		if v := recover(); v != nil {
+			out = StepRun{ID: s.id, Action: s.action, Error: fmt.Sprintf("planning broke off: %v", v)}
+			if p.log != nil {
+				p.log.ErrorContext(ctx, "planning broke off", "playbook", run.Playbook, "action", s.action, "finding", f.ID, "err", v, "stack", string(debug.Stack()))
+			}
+		}
+		if out.Plan != nil {
+			if b, err := json.Marshal(out.Plan); err != nil || len(b) > maxPlan {
+				out.Error = fmt.Sprintf("the plan comes to %d bytes and at most %d are kept", len(b), maxPlan)
+				if err != nil {
+					out.Error = fmt.Sprintf("write the plan: %v", err)
+				}
+				out.Plan = nil
+			}
+		}
+		out.Error = cut(out.Error, maxError)
+	}()
 	in := p.env.NewInput()
 	in.SetFinding(f)
 	in.Set("incident", jsonObject(struct {
@@ -54,9 +86,18 @@ func (p *planner) plan(ctx context.Context, run *Run, s *step, f *event.Finding,
 		}
 		req.Params[w.name] = v
 	}
-	plan, err := p.actions[s.action].Plan(ctx, req)
-	if err != nil {
+	planCtx, cancel := context.WithTimeout(ctx, stepTime)
+	defer cancel()
+	plan, err := p.actions[s.action].Plan(planCtx, req)
+	switch {
+	case err != nil && planCtx.Err() == context.DeadlineExceeded && ctx.Err() == nil:
+		out.Error = fmt.Sprintf("no plan within %s: %v", stepTime, err)
+		return out
+	case err != nil:
 		out.Error = err.Error()
+		return out
+	case plan == nil:
+		out.Error = "the action made no plan"
 		return out
 	}
 	plan.Action, plan.Account = s.action, f.Account

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"riposte/event"
@@ -29,7 +30,8 @@ type Config struct {
 	Journal                Journal
 	// NotFound and Conflict are the errors of the tables that mean so.
 	NotFound, Conflict error
-	// Changed hears of every incident that changed; nil is nobody.
+	// Changed hears of every incident that changed, at least once after each
+	// change, and again when a finding is handled again; nil is nobody.
 	Changed func(ctx context.Context, in *Incident) error
 	// Planned hears of every plan; nil is nobody.
 	Planned func(ctx context.Context, s *StepRun)
@@ -49,13 +51,26 @@ func New(c Config) (*Responder, error) {
 	if c.Mode != DryRun {
 		return nil, fmt.Errorf("mode %q: this version plans containment and does not carry it out, because the durable engine that claims, verifies and takes back is not part of it: want %s", c.Mode, DryRun)
 	}
+	var missing []error
+	for name, given := range map[string]bool{
+		"Playbooks": c.Playbooks != nil, "Incidents": c.Incidents != nil, "Books": c.Books != nil, "Runs": c.Runs != nil,
+		"Journal": c.Journal != nil, "NotFound": c.NotFound != nil, "Conflict": c.Conflict != nil, "Window": c.Window > 0,
+	} {
+		if !given {
+			missing = append(missing, fmt.Errorf("a responder wants %s", name))
+		}
+	}
+	if len(missing) > 0 {
+		slices.SortFunc(missing, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+		return nil, errors.Join(missing...)
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &Responder{Config: c, planner: planner{actions: c.Actions, env: c.Playbooks.env}}, nil
+	return &Responder{Config: c, planner: planner{actions: c.Actions, env: c.Playbooks.env, log: c.Log}}, nil
 }
 
 // HandleFinding folds a finding into its incident and plans the playbooks that
@@ -65,14 +80,14 @@ func (r *Responder) HandleFinding(ctx context.Context, f *event.Finding) error {
 	if err != nil {
 		return fmt.Errorf("find the incident of %s: %w", f.ID, err)
 	}
-	in, changed, err := r.fold(ctx, id, absorbed, f)
+	in, err := r.fold(ctx, id, absorbed, f)
 	if err != nil {
 		return fmt.Errorf("fold %s into incident %s: %w", f.ID, id, err)
 	}
-	if changed {
-		if err := r.changed(ctx, in); err != nil {
-			return err
-		}
+	// Also when nothing changed: an earlier try may have ended between the change
+	// and its announcement.
+	if err := r.changed(ctx, in); err != nil {
+		return fmt.Errorf("announce incident %s: %w", in.ID, err)
 	}
 	matched, errs := r.Playbooks.Matching(f)
 	for _, err := range errs {
@@ -104,44 +119,95 @@ func (r *Responder) place(ctx context.Context, f *event.Finding) (id string, abs
 	return id, absorbed, err
 }
 
-// fold adds the finding, and the incidents that it joined, to the incident.
-func (r *Responder) fold(ctx context.Context, id string, absorbed []string, f *event.Finding) (*Incident, bool, error) {
-	var others []Incident
-	for _, o := range absorbed {
-		var other Incident
-		err := swap(ctx, r, r.Incidents, o, func(in *Incident) bool {
-			other = *in
-			if in.ID == "" || in.Merged == id {
+// fold adds the finding, and the incidents that it joined, to the incident. An
+// incident that was absorbed takes nothing more, so what is added to it before it
+// is closed is absorbed with it, and what comes later follows it home.
+func (r *Responder) fold(ctx context.Context, id string, absorbed []string, f *event.Finding) (*Incident, error) {
+	for {
+		home, err := r.follow(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		var others []Incident
+		for _, o := range absorbed {
+			if o == home.ID || slices.Contains(home.Absorbed, o) {
+				continue
+			}
+			other, err := r.close(ctx, o, home.ID)
+			if err != nil {
+				return nil, err
+			}
+			others = append(others, other)
+		}
+		var out Incident
+		err = swap(ctx, r, r.Incidents, home.ID, func(in *Incident) bool {
+			out = *in
+			if in.Merged != "" {
 				return false
 			}
-			in.Merged, in.Status = id, "closed"
-			return true
-		})
-		if err != nil {
-			return nil, false, err
-		}
-		if other.ID != "" {
-			others = append(others, other)
-			if err := r.changed(ctx, &other); err != nil {
-				return nil, false, err
+			changed := in.ID == ""
+			if changed {
+				in.ID, in.Status = home.ID, "open"
 			}
+			for i := range others {
+				if !slices.Contains(in.Absorbed, others[i].ID) {
+					in.absorb(&others[i])
+					changed = true
+				}
+			}
+			changed = in.add(f) || changed
+			out = *in
+			return changed
+		})
+		if err != nil || out.Merged == "" {
+			return &out, err
 		}
 	}
+}
+
+// follow returns the incident that id became part of in the end; with only its
+// ID when it does not exist yet.
+func (r *Responder) follow(ctx context.Context, id string) (Incident, error) {
+	seen := map[string]bool{}
+	for {
+		var in Incident
+		if err := swap(ctx, r, r.Incidents, id, func(stored *Incident) bool { in = *stored; return false }); err != nil {
+			return in, err
+		}
+		if in.Merged == "" {
+			in.ID = id
+			return in, nil
+		}
+		if seen[id] {
+			return in, fmt.Errorf("incident %s is part of itself", id)
+		}
+		seen[id] = true
+		id = in.Merged
+	}
+}
+
+// close makes an incident part of another and announces it. One that nobody has
+// written yet is closed too: whoever was about to write it follows.
+func (r *Responder) close(ctx context.Context, id, into string) (Incident, error) {
 	var out Incident
-	changed := false
 	err := swap(ctx, r, r.Incidents, id, func(in *Incident) bool {
-		if in.ID == "" {
-			in.ID, in.Status = id, "open"
+		changed := in.Merged == ""
+		if changed {
+			in.ID, in.Merged, in.Status = id, into, "closed"
+			in.Severity = max(in.Severity, event.Info)
 		}
-		before := len(in.Findings) + in.More
-		for i := range others {
-			in.absorb(&others[i])
-		}
-		changed = in.add(*f) || len(in.Findings)+in.More != before
 		out = *in
 		return changed
 	})
-	return &out, changed, err
+	if err != nil {
+		return out, fmt.Errorf("close incident %s: %w", id, err)
+	}
+	if len(out.Findings) > 0 {
+		if err := r.changed(ctx, &out); err != nil {
+			return out, fmt.Errorf("announce incident %s: %w", id, err)
+		}
+	}
+	return out, nil
 }
 
 // run plans one playbook on one finding, going on where an earlier try stopped.
@@ -154,7 +220,7 @@ func (r *Responder) run(ctx context.Context, pb *Playbook, f *event.Finding, in 
 	if err != nil {
 		return fmt.Errorf("read the journal: %w", err)
 	}
-	done, err := run.replay(entries)
+	done, intended, err := run.replay(entries)
 	if err != nil {
 		return err
 	}
@@ -177,8 +243,10 @@ func (r *Responder) run(ctx context.Context, pb *Playbook, f *event.Finding, in 
 	}
 	for i := len(run.Steps); i < len(pb.steps) && !done; i++ {
 		s := &pb.steps[i]
-		if err := add(entry{Kind: "intent", Step: s.id, Action: s.action}); err != nil {
-			return err
+		if intended != s.id {
+			if err := add(entry{Kind: "intent", Step: s.id, Action: s.action}); err != nil {
+				return err
+			}
 		}
 		result := r.planner.plan(ctx, &run, s, f, in)
 		if ctx.Err() != nil {
@@ -211,29 +279,32 @@ func (r *Responder) save(ctx context.Context, run *Run) error {
 	if err != nil {
 		return fmt.Errorf("save the run: %w", err)
 	}
-	var in Incident
-	named := false
-	for id := run.Incident; ; id = in.Merged {
-		err = swap(ctx, r, r.Incidents, id, func(stored *Incident) bool {
-			in, named = *stored, false
-			if stored.Merged != "" || slices.Contains(stored.Runs, run.ID) {
-				return false
-			}
-			stored.Runs = append(stored.Runs, run.ID)
-			in, named = *stored, true
-			return true
-		})
+	for id := run.Incident; ; {
+		home, err := r.follow(ctx, id)
 		if err != nil {
 			return fmt.Errorf("name the run in its incident: %w", err)
 		}
-		if in.Merged == "" {
-			break
+		var in Incident
+		named := false
+		err = swap(ctx, r, r.Incidents, home.ID, func(stored *Incident) bool {
+			named = stored.Merged == "" && stored.ID != "" && stored.name(run.ID)
+			in = *stored
+			return named
+		})
+		switch {
+		case err != nil:
+			return fmt.Errorf("name the run in its incident: %w", err)
+		case in.Merged != "":
+			id = in.Merged
+		case named:
+			if err := r.changed(ctx, &in); err != nil {
+				return fmt.Errorf("announce incident %s: %w", in.ID, err)
+			}
+			return nil
+		default:
+			return nil
 		}
 	}
-	if named {
-		return r.changed(ctx, &in)
-	}
-	return nil
 }
 
 // entry is one line of a run's journal.
@@ -249,17 +320,24 @@ type entry struct {
 	Result   *StepRun  `json:"result,omitempty"`
 }
 
-// replay folds a journal into the run; done when it ended.
-func (run *Run) replay(entries [][]byte) (done bool, err error) {
+// replay folds a journal into the run: done when it ended, intended is the step
+// whose plan was begun and not finished.
+func (run *Run) replay(entries [][]byte) (done bool, intended string, err error) {
 	for i, b := range entries {
 		var e entry
 		if err := json.Unmarshal(b, &e); err != nil {
-			return false, fmt.Errorf("journal of run %s, entry %d: %w", run.ID, i+1, err)
+			return false, "", fmt.Errorf("journal of run %s, entry %d: %w", run.ID, i+1, err)
+		}
+		if e.Kind == "planned" && e.Result == nil {
+			return false, "", fmt.Errorf("journal of run %s, entry %d: a step without a result", run.ID, i+1)
 		}
 		run.apply(&e)
-		done = e.Kind == "ended"
+		done, intended = e.Kind == "ended", ""
+		if e.Kind == "intent" {
+			intended = e.Step
+		}
 	}
-	return done, nil
+	return done, intended, nil
 }
 
 func (run *Run) apply(e *entry) {

@@ -20,22 +20,33 @@ type Incident struct {
 	Account string      `json:"account,omitempty"`
 	Region  string      `json:"region,omitempty"`
 	Actor   event.Actor `json:"actor"`
-	// Entities are what the findings touched, each once.
+	// Entities are what the findings that are kept touched, each once.
 	Entities []event.Entity `json:"entities,omitempty"`
 	// Opened and Updated are event times: of the earliest and the latest finding.
 	Opened  time.Time `json:"opened"`
 	Updated time.Time `json:"updated"`
-	// Findings are kept whole up to MaxFindings, in order of event time; More counts the rest.
+	// Findings are the worst MaxFindings, in order of event time, with their texts
+	// and lists shortened where they are very long; More counts the rest, which
+	// Others tell apart.
 	Findings []event.Finding `json:"findings"`
 	More     int             `json:"more,omitempty"`
+	Others   []string        `json:"others,omitempty"`
+	// EvidenceLeftOut are the ids of findings whose evidence is not, or not all,
+	// kept here because the incident would become too large. The stream of
+	// findings has it.
+	EvidenceLeftOut []string `json:"evidenceLeftOut,omitempty"`
 	// Rules are the rules of all its findings, each once.
 	Rules []string `json:"rules"`
-	// Runs are the ids of the playbook runs on its findings.
-	Runs []string `json:"runs,omitempty"`
+	// Runs are the ids of the playbook runs on its findings, up to MaxRuns;
+	// RunsLeftOut says that there are more.
+	Runs        []string `json:"runs,omitempty"`
+	RunsLeftOut bool     `json:"runsLeftOut,omitempty"`
 	// Causes are the keys under which later findings join.
 	Causes []string `json:"causes"`
-	// Merged names the incident that this one became part of.
-	Merged string `json:"merged,omitempty"`
+	// Merged names the incident that this one became part of, Absorbed those that
+	// became part of this one.
+	Merged   string   `json:"merged,omitempty"`
+	Absorbed []string `json:"absorbed,omitempty"`
 }
 
 // Summary is an incident without its findings, for lists.
