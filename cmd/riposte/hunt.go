@@ -197,6 +197,9 @@ func (r *huntRun) work(ctx context.Context, next *atomic.Int64) error {
 		if err != nil {
 			r.noteError(err)
 		}
+		if stats.Foreign && r.refs[i].Named { // in a folder other files are expected
+			r.noteBroken(ingest.Broken{Origin: event.Origin{Source: r.refs[i].Path}, Reason: "the file holds no telemetry that is known"})
+		}
 		if err := r.out.done(i); err != nil {
 			return err
 		}

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"riposte/internal/problem"
 )
 
 // Exit statuses, as scripts may rely on them.
@@ -57,15 +59,14 @@ containment that can be taken back.`,
 		Example:       "  riposte demo --once\n  riposte hunt ./cloudtrail-logs",
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args:          cobra.ArbitraryArgs,
+		RunE:          helpOrUnknown,
 	}
 	root.AddCommand(
 		p.demoCommand(), p.runCommand(), p.huntCommand(),
 		p.rulesCommand(), p.playbooksCommand(), p.incidentsCommand(), p.deadLettersCommand(),
 		p.doctorCommand(), p.configCommand(), p.versionCommand(),
 	)
-	root.SetHelpCommandGroupID("")
 	return root
 }
 
@@ -99,22 +100,26 @@ func exactly(names ...string) cobra.PositionalArgs {
 // group is a command that only holds others; called alone it says which.
 func group(use, short, example string, subs ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: use, Short: short, Example: example,
-		Args: cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return cmd.Help()
-			}
-			msg := fmt.Sprintf("unknown command %q for %q", args[0], cmd.CommandPath())
-			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-				msg += fmt.Sprintf(" (did you mean %q?)", near[0])
-			}
-			return errors.New(msg + "; see " + cmd.CommandPath() + " --help")
-		},
+		Use: use, Short: short, Example: example, Args: cobra.ArbitraryArgs, RunE: helpOrUnknown,
 	}
-	cmd.SuggestionsMinimumDistance = 2
 	cmd.AddCommand(subs...)
 	return cmd
+}
+
+// helpOrUnknown is what a command that only holds others does.
+func helpOrUnknown(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return cmd.Help()
+	}
+	msg := fmt.Sprintf("unknown command %q for %q", args[0], cmd.CommandPath())
+	var names []string
+	for _, c := range cmd.Commands() {
+		names = append(names, c.Name())
+	}
+	if near := problem.Suggest(args[0], names); near != "" {
+		msg += " (" + near + ")"
+	}
+	return errors.New(msg + "; see " + cmd.CommandPath() + " --help")
 }
 
 // interactive reports whether w is a terminal that wants colour and progress.
