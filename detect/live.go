@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,10 +19,16 @@ type Live struct {
 	failed atomic.Pointer[string]
 	load   func() (*RuleSet, error)
 	dirs   []string
+
+	mu sync.Mutex // one reload at a time, so that the last one begun is the last one swapped in
 }
 
-// settle is how long files must rest before a reload: an editor writes in steps.
-const settle = 200 * time.Millisecond
+const (
+	// settle is how long files must rest before a reload: an editor writes in steps.
+	settle = 200 * time.Millisecond
+	// retry is how long to wait when a folder cannot be watched: it may come back.
+	retry = 5 * time.Second
+)
 
 // NewLive loads for the first time. dirs are the folders that Watch looks at.
 func NewLive(dirs []string, load func() (*RuleSet, error)) (*Live, error) {
@@ -47,16 +54,22 @@ func (l *Live) LastError() string {
 
 // Reload loads again. Rules that did not change go on counting where they were.
 func (l *Live) Reload() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	set, err := l.load()
 	if err != nil {
-		s := err.Error()
-		l.failed.Store(&s)
-		return err
+		return l.fail(err)
 	}
 	set.inherit(l.Current())
 	l.set.Store(set)
 	l.failed.Store(nil)
 	return nil
+}
+
+func (l *Live) fail(err error) error {
+	s := err.Error()
+	l.failed.Store(&s)
+	return err
 }
 
 // Watch reloads when files under the folders change, and tells done after each
@@ -89,7 +102,10 @@ func (l *Live) Watch(ctx context.Context, done func(error)) error {
 			done(fmt.Errorf("watch the rules: %w", err))
 		case <-timer.C:
 			err := l.watchAll(w) // folders may have come
-			if err == nil {
+			if err != nil {
+				l.fail(err)
+				timer.Reset(retry)
+			} else {
 				err = l.Reload()
 			}
 			done(err)

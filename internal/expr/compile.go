@@ -3,9 +3,11 @@ package expr
 import (
 	"fmt"
 	"math"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
@@ -37,24 +39,32 @@ func (env *Env) Compile(t yamlfile.Text, want Type) (*Program, problem.List) {
 	}
 	checked, issues := env.env.Compile(t.Value)
 	if issues.Err() != nil {
+		// What can be said about constants without types is said with the rest.
+		parsed, parseIssues := env.env.Parse(t.Value)
+		if parseIssues.Err() == nil {
+			list = append(list, env.checkConstants(t, parsed.NativeRep())...)
+		} else {
+			parsed = nil
+		}
 		for _, e := range issues.Errors() {
 			p := t.Problem(e.Location.Line(), e.Location.Column()+1, firstLine(e.Message))
-			env.explainError(p, e.Message)
+			env.explainError(t, p, e, parsed)
 			list.Add(p)
 		}
+		list.Sort()
 		return nil, list
 	}
 	out := checked.OutputType()
 	if want == Bool && out.Kind() != types.BoolKind || want == String && out.Kind() != types.StringKind && out.Kind() != types.DynKind {
 		list.Add(t.Problem(1, 1, fmt.Sprintf("this yields %s, want %s", typeName(out), map[Type]string{Bool: "bool", String: "string"}[want])))
 	}
-	list = append(list, env.checkNames(t, checked.NativeRep())...)
+	list = append(list, env.checkConstants(t, checked.NativeRep())...)
 	estimate, err := env.env.EstimateCost(checked, estimator{})
 	switch {
 	case err != nil:
 		list.Add(t.Problem(1, 1, "its cost cannot be estimated: "+err.Error()))
 	case estimate.Max > env.maxCost:
-		p := t.Problem(1, 1, fmt.Sprintf("it may cost %d units an event, the bound is %d", estimate.Max, env.maxCost))
+		p := t.Problem(1, 1, fmt.Sprintf("it may cost %d units (about %v) an event, the bound is %d", estimate.Max, (unit*time.Duration(min(estimate.Max, 1<<36))).Round(time.Millisecond), env.maxCost))
 		p.Hint = "avoid loops inside loops and regexes inside loops"
 		list.Add(p)
 	}
@@ -76,35 +86,110 @@ func firstLine(s string) string { s, _, _ = strings.Cut(s, "\n"); return s }
 
 func typeName(t *cel.Type) string { return strings.TrimPrefix(t.String(), "aws.") }
 
+// unit is about what one unit of CEL's cost takes.
+const unit = 50 * time.Nanosecond
+
 var (
-	undeclared = regexp.MustCompile(`^undeclared reference to '([^']*)'`)
-	undefined  = regexp.MustCompile(`^undefined field '([^']*)'`)
-	noOverload = regexp.MustCompile(`^found no matching overload for '([^']*)' applied to '([^']*)'`)
+	undeclared  = regexp.MustCompile(`^undeclared reference to '([^']*)'`)
+	undefined   = regexp.MustCompile(`^undefined field '([^']*)'`)
+	noOverload  = regexp.MustCompile(`^found no matching overload for '([^']*)' applied to '([^']*)'`)
+	wrongType   = regexp.MustCompile(`^expected type '([^']*)' but found '([^']*)'`)
+	unexpected  = regexp.MustCompile(`(?:mismatched|extraneous) input '(.*)' expecting`)
+	unreadable  = regexp.MustCompile(`token recognition error at: '(.*)'`)
+	noViable    = regexp.MustCompile(`no viable alternative at input '(.*)'`)
+	otherTongue = map[string]string{"and": "&&", "or": "||", "not": "!", "AND": "&&", "OR": "||", "NOT": "!", "like": "glob(text, pattern)"}
 )
 
 // explainError rewrites CEL's message for people who write rules, and suggests.
-func (env *Env) explainError(p *problem.Problem, message string) {
+// parsed is the expression when it could be parsed.
+func (env *Env) explainError(t yamlfile.Text, p *problem.Problem, e *cel.Error, parsed *cel.Ast) {
+	message := e.Message
 	switch {
 	case undeclared.MatchString(message):
 		name := undeclared.FindStringSubmatch(message)[1]
 		p.Message = fmt.Sprintf("there is no %q here", name)
 		p.Hint = problem.Suggest(name, env.names())
+		if p.Hint == "" && strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_") == "" {
+			p.Hint = "text stands in quotes"
+		}
 	case undefined.MatchString(message):
 		name := undefined.FindStringSubmatch(message)[1]
 		p.Message = fmt.Sprintf("there is no field %q", name)
-		p.Hint = problem.Suggest(name, env.fieldNames())
+		if members, owner := env.siblings(parsed, e.ExprID); members != nil {
+			p.Message = fmt.Sprintf("%s has no field %q", owner, name)
+			p.Hint = hint(name, members, "want one of "+strings.Join(members, ", "))
+		} else {
+			p.Hint = problem.Suggest(name, env.fieldNames())
+		}
+		// CEL points at the dot.
+		at := t.Problem(e.Location.Line(), e.Location.Column()+2, "")
+		p.Line, p.Col = at.Line, at.Col
 	case noOverload.MatchString(message):
 		m := noOverload.FindStringSubmatch(message)
 		if name, ok := operators.FindReverse(m[1]); ok && name != "" {
 			m[1] = name
 		}
-		p.Message = fmt.Sprintf("%s does not take %s", m[1], m[2])
+		p.Message = fmt.Sprintf("%s does not take %s", m[1], strings.ReplaceAll(m[2], "aws.", ""))
+		switch {
+		case strings.Contains(m[2], "null"):
+			p.Hint = `a field that is absent is "", 0 or false, and has() tells`
+		case textMethods[m[1]] && !strings.Contains(m[2], "."):
+			p.Hint = fmt.Sprintf(`write text.%s("...")`, m[1])
+		case strings.Contains(m[2], "UserIdentity") || strings.Contains(m[2], "Actor") || strings.Contains(m[2], "Event"):
+			p.Hint = "name one of its fields"
+		}
+	case wrongType.MatchString(message):
+		m := wrongType.FindStringSubmatch(message)
+		p.Message = fmt.Sprintf("this is %s, want %s", m[2], m[1])
 	case strings.HasPrefix(message, "invalid matches argument"):
 		p.Message = "this is not a valid regular expression"
 		p.Hint = "the syntax is RE2's: https://github.com/google/re2/wiki/Syntax"
+	case unexpected.MatchString(message):
+		word := unexpected.FindStringSubmatch(message)[1]
+		p.Message = fmt.Sprintf("%s is not expected here", word)
+		if word == "<EOF>" {
+			p.Message = "the expression ends too early"
+		}
+		if op := otherTongue[word]; op != "" {
+			p.Hint = "write " + op
+		}
+	case unreadable.MatchString(message):
+		text := strings.TrimSpace(unreadable.FindStringSubmatch(message)[1])
+		p.Message = fmt.Sprintf("%s means nothing here", text)
+		switch {
+		case strings.HasPrefix(text, "="):
+			p.Hint = "equality is =="
+		case strings.HasPrefix(text, "&"):
+			p.Hint = "and is &&"
+		case strings.HasPrefix(text, "|"):
+			p.Hint = "or is ||"
+		case strings.HasPrefix(text, "'") || strings.HasPrefix(text, `"`):
+			p.Hint = "is a quote not closed?"
+		}
+	case noViable.MatchString(message):
+		p.Message = fmt.Sprintf("%s is not expected here", noViable.FindStringSubmatch(message)[1])
 	default:
 		p.Message = strings.TrimPrefix(p.Message, "Syntax error: ")
 	}
+}
+
+var textMethods = map[string]bool{"startsWith": true, "endsWith": true, "contains": true, "matches": true, "lowerAscii": true, "split": true}
+
+// siblings are the fields beside the one that a selection names, and what they are fields of.
+func (env *Env) siblings(parsed *cel.Ast, id int64) (members []string, owner string) {
+	if parsed == nil {
+		return nil, ""
+	}
+	ast.PreOrderVisit(parsed.NativeRep().Expr(), ast.NewExprVisitor(func(e ast.Expr) {
+		if e.ID() != id || e.Kind() != ast.SelectKind {
+			return
+		}
+		if o, ok := env.objectOf(e.AsSelect().Operand()); ok {
+			members = sortedKeys(o.members)
+			owner, _ = cel.ExprToString(e.AsSelect().Operand(), parsed.NativeRep().SourceInfo())
+		}
+	}))
+	return members, owner
 }
 
 // names are the variables and functions of the environment.
@@ -130,9 +215,10 @@ func (env *Env) fieldNames() []string {
 	return slices.Compact(names)
 }
 
-// checkNames looks at the constants of an expression: lists that do not exist
-// are errors, services and actions that AWS does not have are warnings.
-func (env *Env) checkNames(t yamlfile.Text, a *ast.AST) problem.List {
+// checkConstants looks at the constants of an expression: lists that do not
+// exist, CIDR blocks and regular expressions that are none are errors; services
+// and actions that AWS does not have are warnings.
+func (env *Env) checkConstants(t yamlfile.Text, a *ast.AST) problem.List {
 	var list problem.List
 	root := ast.NavigateAST(a)
 	at := func(e ast.Expr, message, hint string, warning bool) {
@@ -152,6 +238,24 @@ func (env *Env) checkNames(t yamlfile.Text, a *ast.AST) problem.List {
 			at(arg, fmt.Sprintf("there is no list %q", name), hint(name, env.lists.Names(), "define it under lists: in the configuration"), false)
 		}
 	}
+	for _, call := range ast.MatchDescendants(root, ast.FunctionMatcher("in_cidr")) {
+		for _, block := range constants(call.AsCall().Args()) {
+			s, _ := constant(block)
+			if _, err := netip.ParsePrefix(s); err != nil {
+				at(block, fmt.Sprintf("%q is not a CIDR block", s), "such as 10.0.0.0/8", false)
+			}
+		}
+	}
+	if !a.IsChecked() { // the checker's own validator tells the rest
+		for _, call := range ast.MatchDescendants(root, ast.FunctionMatcher("matches")) {
+			for _, arg := range constants(call.AsCall().Args()[max(0, len(call.AsCall().Args())-1):]) {
+				s, _ := constant(arg)
+				if _, err := regexp.Compile(s); err != nil {
+					at(arg, "this is not a valid regular expression", "the syntax is RE2's: https://github.com/google/re2/wiki/Syntax", false)
+				}
+			}
+		}
+	}
 	if env.kind != 0 {
 		for _, use := range namesUsed(root) {
 			if message, suggestion := shippedCatalogue().check(use); message != "" {
@@ -160,6 +264,25 @@ func (env *Env) checkNames(t yamlfile.Text, a *ast.AST) problem.List {
 		}
 	}
 	return list
+}
+
+// constants are the text literals in the last argument: itself, or a list's elements.
+func constants(args []ast.Expr) []ast.Expr {
+	if len(args) == 0 {
+		return nil
+	}
+	last := args[len(args)-1]
+	candidates := []ast.Expr{last}
+	if last.Kind() == ast.ListKind {
+		candidates = last.AsList().Elements()
+	}
+	var out []ast.Expr
+	for _, c := range candidates {
+		if _, ok := constant(c); ok {
+			out = append(out, c)
+		}
+	}
+	return out
 }
 
 func hint(word string, names []string, otherwise string) string {
@@ -204,6 +327,19 @@ func (estimator) EstimateSize(n cost.AstNode) *cost.SizeEstimate {
 
 // EstimateCallCost implements cost.Estimator.
 func (estimator) EstimateCallCost(function, _ string, target *cost.AstNode, args []cost.AstNode) *cost.CallEstimate {
+	if target != nil && (*target).Type().Kind() != types.StringKind && len(args) == 1 {
+		// The text is free-form: as a text it may be far longer than it has items as a list.
+		switch function {
+		case "matches":
+			pattern := uint64(maxText)
+			if s, ok := constant(args[0].Expr()); ok {
+				pattern = uint64(len(s))
+			}
+			return cost.NewCallEstimate(cost.FixedCostEstimate(maxText/10*max(1, pattern/4)), nil)
+		case "contains", "startsWith", "endsWith":
+			return cost.NewCallEstimate(cost.FixedCostEstimate(maxText/10), nil)
+		}
+	}
 	units, ok := functionCosts[function]
 	if !ok {
 		return nil

@@ -105,11 +105,11 @@ func TestCompileProblems(t *testing.T) {
 	env := cloudTrailEnv(t)
 	for text, want := range map[string]string{
 		`eventNmae == "x"`:                  `1:1: there is no "eventNmae" here (did you mean "eventName"?)`,
-		`userIdentity.tpye == "Root"`:       `there is no field "tpye" (did you mean "type"?)`,
+		`userIdentity.tpye == "Root"`:       `1:14: userIdentity has no field "tpye" (did you mean "type"?)`,
 		`readOnly == "yes"`:                 `== does not take (bool, string)`,
 		`eventName.matches("([")`:           `regular expression`,
 		`eventName`:                         `this yields string, want bool`,
-		`eventName ==`:                      `mismatched input`,
+		`eventName ==`:                      `the expression ends too early`,
 		``:                                  `empty`,
 		`in_list("nest", sourceIPAddress)`:  `there is no list "nest" (did you mean "nets"?)`,
 		`in_list(eventName, "x")`:           `constant`,

@@ -52,20 +52,42 @@ func (p *Problem) Error() string {
 		b.WriteString(" (" + p.Hint + ")")
 	}
 	if p.Snippet != "" {
-		b.WriteString("\n    " + p.Snippet)
+		line, at := window([]rune(p.Snippet), p.Col-1)
+		b.WriteString("\n    " + string(line))
 		if p.Col > 0 {
 			// Tabs stay tabs so that the caret stands under the right column.
-			pad := []rune(p.Snippet)
-			pad = pad[:min(p.Col-1, len(pad))]
-			for i, r := range pad {
+			for i, r := range line[:at] {
 				if r != '\t' {
-					pad[i] = ' '
+					line[i] = ' '
 				}
 			}
-			b.WriteString("\n    " + string(pad) + "^")
+			b.WriteString("\n    " + string(line[:at]) + "^")
 		}
 	}
 	return b.String()
+}
+
+// maxSnippet is how many characters of a line are shown; a terminal breaks longer
+// ones and the caret stands under nothing.
+const maxSnippet = 160
+
+// window cuts a long line to what is around column at, counted from 0, and
+// returns where the column is in it. The result is its own.
+func window(line []rune, at int) ([]rune, int) {
+	at = min(max(at, 0), len(line))
+	from, to := 0, len(line)
+	if len(line) > maxSnippet {
+		from = max(0, min(at-maxSnippet/2, len(line)-maxSnippet))
+		to = from + maxSnippet
+	}
+	out := append([]rune(nil), line[from:to]...)
+	if from > 0 {
+		out[0] = '…'
+	}
+	if to < len(line) {
+		out[len(out)-1] = '…'
+	}
+	return out, at - from
 }
 
 // List is every problem of one load. It is an error when any is not a warning.
