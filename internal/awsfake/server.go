@@ -141,6 +141,7 @@ type request struct {
 	json                                    map[string]any // JSON protocol
 	body                                    []byte
 	path                                    []string // S3: bucket and key
+	owner                                   string   // S3: the owner that the caller expects
 }
 
 // failure is an AWS error.
@@ -290,15 +291,15 @@ func (s *Server) route(r *http.Request, req *request) handler {
 		}
 		req.path = strings.SplitN(strings.Trim(r.URL.Path, "/"), "/", 2)
 		verb := map[string]string{"GET": "Get", "PUT": "Put", "DELETE": "Delete", "HEAD": "Head"}[r.Method]
-		switch {
-		case r.URL.Query().Has("publicAccessBlock"):
-			req.operation = verb + "PublicAccessBlock"
-		case r.URL.Query().Has("tagging"):
-			req.operation = verb + "BucketTagging"
-		case r.URL.Query().Has("location"):
-			req.operation = verb + "BucketLocation"
-		default:
-			req.operation = verb + "Bucket"
+		req.owner = r.Header.Get("X-Amz-Expected-Bucket-Owner")
+		req.operation = verb + "Bucket"
+		for sub, name := range map[string]string{
+			"publicAccessBlock": "PublicAccessBlock", "tagging": "BucketTagging", "location": "BucketLocation", "policyStatus": "BucketPolicyStatus",
+			"acl": "BucketAcl", "website": "BucketWebsite",
+		} {
+			if r.URL.Query().Has(sub) {
+				req.operation = verb + name
+			}
 		}
 		return s3[req.operation]
 	}

@@ -1,10 +1,12 @@
 package awsfake
 
 import (
+	"cmp"
 	"encoding/xml"
 	"fmt"
 	"net/http"
 	"net/url"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,7 +25,18 @@ var iam = map[string]handler{
 			tags += "<member>" + element("Key", k) + element("Value", v) + "</member>"
 		}
 		return "<User>" + element("UserName", name) + element("UserId", u.ID) + element("Path", pathOf(u)) +
-			element("Arn", fmt.Sprintf("arn:aws:iam::%s:user%s%s", r.account, pathOf(u), name)) + element("CreateDate", "2024-01-01T00:00:00Z") + "<Tags>" + tags + "</Tags></User>", nil
+			element("Arn", fmt.Sprintf("arn:aws:iam::%s:user%s%s", r.account, pathOf(u), name)) + element("CreateDate", "2024-01-01T00:00:00Z") + "<Tags>" + tags + "</Tags>" + boundary(u) + "</User>", nil
+	},
+	"ListGroupsForUser": func(w *World, r *request) (any, error) {
+		_, u, err := user(w, r)
+		if err != nil {
+			return nil, err
+		}
+		out := ""
+		for _, g := range u.Groups {
+			out += "<member>" + element("GroupName", g) + element("GroupId", "AGPA"+g) + element("Path", "/") + element("Arn", "arn:aws:iam::"+r.account+":group/"+g) + element("CreateDate", "2024-01-01T00:00:00Z") + "</member>"
+		}
+		return "<Groups>" + out + "</Groups><IsTruncated>false</IsTruncated>", nil
 	},
 	"ListAccessKeys": func(w *World, r *request) (any, error) {
 		name, u, err := user(w, r)
@@ -84,10 +97,10 @@ var iam = map[string]handler{
 		if err != nil {
 			return nil, err
 		}
-		size := len(r.form.Get("PolicyDocument"))
+		size := written(r.form.Get("PolicyDocument"))
 		for n, doc := range u.Inline {
 			if n != r.form.Get("PolicyName") {
-				size += len(doc)
+				size += written(doc)
 			}
 		}
 		if size > 2048 {
@@ -154,6 +167,16 @@ func user(w *World, r *request) (string, *User, error) {
 	return name, u, nil
 }
 
+// written is a policy's size as the quota counts it: without white space.
+func written(doc string) int { return len(strings.Join(strings.Fields(doc), "")) }
+
+func boundary(u *User) string {
+	if u.Boundary == "" {
+		return ""
+	}
+	return "<PermissionsBoundary>" + element("PermissionsBoundaryType", "Policy") + element("PermissionsBoundaryArn", u.Boundary) + "</PermissionsBoundary>"
+}
+
 func pathOf(u *User) string {
 	if u.Path == "" {
 		return "/"
@@ -188,14 +211,14 @@ var ec2 = map[string]handler{
 		for k, v := range sorted(g.Tags) {
 			tags += "<item>" + element("key", k) + element("value", v) + "</item>"
 		}
-		return "<securityGroupInfo><item>" + element("groupId", id) + element("groupName", g.Name) + element("ownerId", r.account) + element("vpcId", g.VPC) +
+		return "<securityGroupInfo><item>" + element("groupId", id) + element("groupName", g.Name) + element("ownerId", cmp.Or(g.Owner, r.account)) + element("vpcId", g.VPC) +
 			element("groupDescription", g.Name) + "<tagSet>" + tags + "</tagSet></item></securityGroupInfo>", nil
 	},
 	"DescribeSecurityGroupRules": func(w *World, r *request) (any, error) {
 		id := r.form.Get("Filter.1.Value.1")
 		g, err := group(w, r, id)
 		if err != nil {
-			return nil, err
+			return "<securityGroupRuleSet/>", nil // a filter that nothing meets
 		}
 		out := ""
 		for rid, rule := range sorted(g.Rules) {
@@ -210,12 +233,30 @@ var ec2 = map[string]handler{
 			if rule.Group != "" {
 				out += "<referencedGroupInfo>" + element("groupId", rule.Group) + "</referencedGroupInfo>"
 			}
+			if rule.PrefixList != "" {
+				out += element("prefixListId", rule.PrefixList)
+			}
 			if rule.Text != "" {
 				out += element("description", rule.Text)
 			}
-			out += "</item>"
+			out += "<tagSet>"
+			for k, v := range sorted(rule.Tags) {
+				out += "<item>" + element("key", k) + element("value", v) + "</item>"
+			}
+			out += "</tagSet></item>"
 		}
 		return "<securityGroupRuleSet>" + out + "</securityGroupRuleSet>", nil
+	},
+	"DescribeNetworkInterfaces": func(w *World, r *request) (any, error) {
+		g, err := group(w, r, r.form.Get("Filter.1.Value.1"))
+		if err != nil {
+			return "<networkInterfaceSet/>", nil
+		}
+		out := ""
+		for i := range g.Interfaces {
+			out += "<item>" + element("networkInterfaceId", fmt.Sprintf("eni-%017d", i)) + "</item>"
+		}
+		return "<networkInterfaceSet>" + out + "</networkInterfaceSet>", nil
 	},
 	"RevokeSecurityGroupIngress": func(w *World, r *request) (any, error) {
 		g, err := group(w, r, r.form.Get("GroupId"))
@@ -248,14 +289,14 @@ var ec2 = map[string]handler{
 			to, _ := strconv.Atoi(at("ToPort"))
 			rules = append(rules, &Rule{
 				Protocol: at("IpProtocol"), From: from, To: to, IPv4: at("IpRanges.1.CidrIp"), IPv6: at("Ipv6Ranges.1.CidrIpv6"),
-				Group: at("Groups.1.GroupId"), Text: at("IpRanges.1.Description") + at("Ipv6Ranges.1.Description") + at("Groups.1.Description"),
+				PrefixList: at("PrefixListIds.1.PrefixListId"), Group: at("Groups.1.GroupId"), Tags: ruleTags(r.form), Text: at("IpRanges.1.Description") + at("Ipv6Ranges.1.Description") + at("Groups.1.Description"),
 			})
 		}
 		for _, rule := range rules {
 			for _, have := range g.Rules {
 				a, b := *have, *rule
-				a.Text, b.Text = "", ""
-				if a == b {
+				a.Text, b.Text, a.Tags, b.Tags = "", "", nil, nil
+				if reflect.DeepEqual(a, b) {
 					return nil, fail(http.StatusBadRequest, "InvalidPermission.Duplicate", "the specified rule already exists")
 				}
 			}
@@ -268,6 +309,18 @@ var ec2 = map[string]handler{
 		}
 		return "<return>true</return>", nil
 	},
+}
+
+// ruleTags are the tags that a request gives to the rules it makes.
+func ruleTags(form url.Values) map[string]string {
+	var tags map[string]string
+	for i := 1; form.Get(fmt.Sprintf("TagSpecification.1.Tag.%d.Key", i)) != ""; i++ {
+		if tags == nil {
+			tags = map[string]string{}
+		}
+		tags[form.Get(fmt.Sprintf("TagSpecification.1.Tag.%d.Key", i))] = form.Get(fmt.Sprintf("TagSpecification.1.Tag.%d.Value", i))
+	}
+	return tags
 }
 
 func group(w *World, r *request, id string) (*SecurityGroup, error) {
@@ -295,7 +348,26 @@ var cloudTrail = map[string]handler{
 		if err != nil {
 			return nil, err
 		}
-		return map[string]any{"IsLogging": t.Logging}, nil
+		const began = 1_767_225_600
+		out := map[string]any{"IsLogging": t.Logging, "StartLoggingTime": began, "LatestDeliveryTime": began + 300}
+		if t.Undelivered || t.DeliveryError != "" {
+			out["LatestDeliveryTime"] = began - 3600
+		}
+		if t.DeliveryError != "" {
+			out["LatestDeliveryError"] = t.DeliveryError
+		}
+		return out, nil
+	},
+	"GetEventSelectors": func(w *World, r *request) (any, error) {
+		name, t, err := trail(w, r)
+		if err != nil {
+			return nil, err
+		}
+		selector := map[string]any{"ReadWriteType": cmp.Or(t.Management, "All"), "IncludeManagementEvents": true}
+		if t.Management == "None" {
+			selector = map[string]any{"ReadWriteType": "All", "IncludeManagementEvents": false}
+		}
+		return map[string]any{"TrailARN": trailARN(r.account, name, t), "EventSelectors": []any{selector}}, nil
 	},
 	"StartLogging": func(w *World, r *request) (any, error) {
 		_, t, err := trail(w, r)
@@ -313,6 +385,9 @@ var cloudTrail = map[string]handler{
 		if err != nil {
 			return nil, err
 		}
+		if multi, _ := r.json["IsMultiRegionTrail"].(bool); multi && !t.GlobalEvents && r.json["IncludeGlobalServiceEvents"] != true {
+			return nil, fail(http.StatusBadRequest, "InvalidParameterCombinationException", "Multi-Region trail must include global service events.")
+		}
 		for key, field := range map[string]*bool{"IsMultiRegionTrail": &t.MultiRegion, "IncludeGlobalServiceEvents": &t.GlobalEvents, "EnableLogFileValidation": &t.Validation} {
 			if v, ok := r.json[key].(bool); ok {
 				*field = v
@@ -324,6 +399,9 @@ var cloudTrail = map[string]handler{
 
 func trail(w *World, r *request) (string, *Trail, error) {
 	name, _ := r.json["Name"].(string)
+	if name == "" {
+		name, _ = r.json["TrailName"].(string)
+	}
 	name = name[strings.LastIndexByte(name, '/')+1:]
 	t := w.account(r.account).Trails[name]
 	if t == nil || !t.MultiRegion && t.HomeRegion != r.region {
@@ -333,7 +411,7 @@ func trail(w *World, r *request) (string, *Trail, error) {
 }
 
 func trailARN(account, name string, t *Trail) string {
-	return fmt.Sprintf("arn:aws:cloudtrail:%s:%s:trail/%s", t.HomeRegion, account, name)
+	return fmt.Sprintf("arn:aws:cloudtrail:%s:%s:trail/%s", t.HomeRegion, cmp.Or(t.Owner, account), name)
 }
 
 // s3 is the little of S3 that containment needs.
@@ -375,6 +453,48 @@ var s3 = map[string]handler{
 		}
 		return "<Tagging><TagSet>" + out + "</TagSet></Tagging>", nil
 	},
+	"GetBucketLocation": func(w *World, r *request) (any, error) {
+		b, err := bucketAnywhere(w, r)
+		if err != nil {
+			return nil, err
+		}
+		region := b.Region
+		if region == "us-east-1" {
+			region = ""
+		}
+		return element("LocationConstraint", region), nil
+	},
+	"GetBucketPolicyStatus": func(w *World, r *request) (any, error) {
+		b, err := bucket(w, r)
+		if err != nil {
+			return nil, err
+		}
+		if !b.PublicPolicy {
+			return nil, fail(http.StatusNotFound, "NoSuchBucketPolicy", "The bucket policy does not exist")
+		}
+		return "<PolicyStatus><IsPublic>true</IsPublic></PolicyStatus>", nil
+	},
+	"GetBucketAcl": func(w *World, r *request) (any, error) {
+		b, err := bucket(w, r)
+		if err != nil {
+			return nil, err
+		}
+		grant := ""
+		if b.PublicACL {
+			grant = `<Grant><Grantee xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="Group"><URI>http://acs.amazonaws.com/groups/global/AllUsers</URI></Grantee><Permission>READ</Permission></Grant>`
+		}
+		return "<AccessControlPolicy><Owner><ID>owner</ID></Owner><AccessControlList>" + grant + "</AccessControlList></AccessControlPolicy>", nil
+	},
+	"GetBucketWebsite": func(w *World, r *request) (any, error) {
+		b, err := bucket(w, r)
+		if err != nil {
+			return nil, err
+		}
+		if !b.Website {
+			return nil, fail(http.StatusNotFound, "NoSuchWebsiteConfiguration", "The specified bucket does not have a website configuration")
+		}
+		return "<WebsiteConfiguration><IndexDocument><Suffix>index.html</Suffix></IndexDocument></WebsiteConfiguration>", nil
+	},
 	"HeadBucket": func(w *World, r *request) (any, error) {
 		_, err := bucket(w, r)
 		return nil, err
@@ -382,11 +502,24 @@ var s3 = map[string]handler{
 }
 
 func bucket(w *World, r *request) (*Bucket, error) {
-	b := w.account(r.account).Buckets[r.path[0]]
-	if b == nil {
-		return nil, fail(http.StatusNotFound, "NoSuchBucket", "The specified bucket does not exist")
+	b, err := bucketAnywhere(w, r)
+	if err == nil && b.Region != "" && b.Region != r.region {
+		return nil, fail(http.StatusMovedPermanently, "PermanentRedirect", "the bucket is in %s", b.Region)
 	}
-	return b, nil
+	return b, err
+}
+
+// bucketAnywhere finds a bucket, whose name is one in the whole world.
+func bucketAnywhere(w *World, r *request) (*Bucket, error) {
+	for account, a := range sorted(w.Accounts) {
+		if b := a.Buckets[r.path[0]]; b != nil {
+			if account != r.account || r.owner != "" && r.owner != account {
+				return nil, fail(http.StatusForbidden, "AccessDenied", "Access Denied")
+			}
+			return b, nil
+		}
+	}
+	return nil, fail(http.StatusNotFound, "NoSuchBucket", "The specified bucket does not exist")
 }
 
 func publicAccess(p *PublicAccess) (any, error) {

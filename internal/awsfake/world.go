@@ -34,6 +34,8 @@ type User struct {
 	Keys     map[string]*AccessKey `json:"keys,omitempty"`
 	Inline   map[string]string     `json:"inline,omitempty"` // policy name to document
 	Attached []string              `json:"attached,omitempty"`
+	Groups   []string              `json:"groups,omitempty"`
+	Boundary string                `json:"boundary,omitempty"` // ARN of the permissions boundary
 	Tags     map[string]string     `json:"tags,omitempty"`
 }
 
@@ -50,18 +52,24 @@ type SecurityGroup struct {
 	Region string            `json:"region"`
 	Rules  map[string]*Rule  `json:"rules,omitempty"`
 	Tags   map[string]string `json:"tags,omitempty"`
+	// Interfaces is how many network interfaces are in the group.
+	Interfaces int `json:"interfaces,omitempty"`
+	// Owner is the owning account of a group in a shared VPC, "" this one.
+	Owner string `json:"owner,omitempty"`
 }
 
 // Rule is one rule of a security group.
 type Rule struct {
-	Egress   bool   `json:"egress,omitempty"`
-	Protocol string `json:"protocol"`
-	From     int    `json:"from"`
-	To       int    `json:"to"`
-	IPv4     string `json:"ipv4,omitempty"`
-	IPv6     string `json:"ipv6,omitempty"`
-	Group    string `json:"group,omitempty"`
-	Text     string `json:"text,omitempty"`
+	Egress     bool              `json:"egress,omitempty"`
+	Protocol   string            `json:"protocol"`
+	From       int               `json:"from"`
+	To         int               `json:"to"`
+	IPv4       string            `json:"ipv4,omitempty"`
+	IPv6       string            `json:"ipv6,omitempty"`
+	Group      string            `json:"group,omitempty"`
+	PrefixList string            `json:"prefixList,omitempty"`
+	Text       string            `json:"text,omitempty"`
+	Tags       map[string]string `json:"tags,omitempty"`
 }
 
 // Bucket is an S3 bucket.
@@ -69,6 +77,10 @@ type Bucket struct {
 	Region       string            `json:"region"`
 	PublicAccess *PublicAccess     `json:"publicAccess,omitempty"`
 	Tags         map[string]string `json:"tags,omitempty"`
+	// PublicPolicy, PublicACL and Website are what makes a bucket's content public.
+	PublicPolicy bool `json:"publicPolicy,omitempty"`
+	PublicACL    bool `json:"publicACL,omitempty"`
+	Website      bool `json:"website,omitempty"`
 }
 
 // PublicAccess is a public access block.
@@ -88,6 +100,15 @@ type Trail struct {
 	GlobalEvents bool   `json:"globalEvents"`
 	Validation   bool   `json:"validation"`
 	Organization bool   `json:"organization,omitempty"`
+	// Owner is the account of an organization's trail, "" this one.
+	Owner string `json:"owner,omitempty"`
+	// Management is which management events the trail records: "" is all, else
+	// ReadOnly, WriteOnly or None.
+	Management string `json:"management,omitempty"`
+	// DeliveryError is why files do not arrive; Undelivered says that none has
+	// arrived since logging began.
+	DeliveryError string `json:"deliveryError,omitempty"`
+	Undelivered   bool   `json:"undelivered,omitempty"`
 }
 
 // account returns the account, making it when it is new.

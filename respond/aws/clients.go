@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
@@ -68,6 +69,10 @@ type Clients struct {
 
 	mu   sync.Mutex
 	made map[string]aws.Config
+	own  string // ARN of the ambient identity, once it is known
+
+	// sleep waits between the reads of a verification.
+	sleep func(ctx context.Context, d time.Duration) error
 }
 
 // Dial connects like net.Dialer.DialContext; see NewClients.
@@ -88,7 +93,8 @@ func NewClients(ctx context.Context, c Config, dial Dial, opts ...func(*config.L
 	if err != nil {
 		return nil, fmt.Errorf("load the AWS configuration: %w", err)
 	}
-	return &Clients{c: c, base: base, made: map[string]aws.Config{}}, nil
+	base.APIOptions = append(base.APIOptions, namePermission)
+	return &Clients{c: c, base: base, made: map[string]aws.Config{}, sleep: wait}, nil
 }
 
 // For returns the configuration to reach an account in a region.
@@ -133,6 +139,21 @@ func Actions(c *Clients) map[string]respond.Action {
 	}
 }
 
+// self returns who the ambient credentials are of, so that no action locks out
+// riposte itself. It is asked once.
+func (c *Clients) self(ctx context.Context) (string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.own == "" {
+		out, err := sts.NewFromConfig(c.base).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+		if err != nil {
+			return "", fmt.Errorf("find out who riposte is: %w", err)
+		}
+		c.own = deref(out.Arn)
+	}
+	return c.own, nil
+}
+
 // protected reports why a principal or resource must not be touched, "" when it may.
 func (c *Clients) protected(arn string, tags map[string]string) string {
 	switch {
@@ -175,6 +196,43 @@ func match(pattern, s string) bool {
 	return strings.HasSuffix(s, parts[len(parts)-1])
 }
 
+// split takes an ARN apart; ok is false for what is none.
+func split(arn string) (partition, service, region, account, resource string, ok bool) {
+	parts := strings.SplitN(arn, ":", 6)
+	if len(parts) < 6 || parts[0] != "arn" {
+		return "", "", "", "", "", false
+	}
+	return parts[1], parts[2], parts[3], parts[4], parts[5], true
+}
+
+// partition is the ARN partition that a region lies in.
+func partition(region string) string {
+	switch {
+	case strings.HasPrefix(region, "cn-"):
+		return "aws-cn"
+	case strings.HasPrefix(region, "us-gov-"):
+		return "aws-us-gov"
+	}
+	return "aws"
+}
+
+// home is the region of a partition's global services.
+func home(region string) string {
+	return map[string]string{"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}[partition(region)]
+}
+
+// flag reads a parameter that is true or false.
+func flag(r *respond.Request, name string) (bool, error) {
+	switch v := r.Params[name].(type) {
+	case nil:
+		return false, nil
+	case bool:
+		return v, nil
+	default:
+		return false, fmt.Errorf("%s is %v, want true or false", name, v)
+	}
+}
+
 // is reports whether an AWS error has one of the codes.
 func is(err error, codes ...string) bool {
 	var api smithy.APIError
@@ -209,15 +267,29 @@ func already(p *respond.Plan, format string, args ...any) (*respond.Plan, error)
 	return p, nil
 }
 
-// receipt keeps the request id of a call, by which CloudTrail's echo of it is known.
+// receipt keeps the request ids of every attempt at a call, by which CloudTrail's
+// echo of it is known.
 func receipt(p *respond.Plan, after any, results ...middleware.Metadata) *respond.Receipt {
 	r := &respond.Receipt{Plan: *p, After: mustJSON(after)}
 	for _, m := range results {
-		if id, ok := awsmiddleware.GetRequestIDMetadata(m); ok {
-			r.RequestIDs = append(r.RequestIDs, id)
-		}
+		r.RequestIDs = append(r.RequestIDs, requestIDs(m)...)
 	}
 	return r
+}
+
+func requestIDs(m middleware.Metadata) (ids []string) {
+	add := func(m middleware.Metadata) {
+		if id, ok := awsmiddleware.GetRequestIDMetadata(m); ok && id != "" && !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	if attempts, ok := retry.GetAttemptResults(m); ok {
+		for _, a := range attempts.Results {
+			add(a.ResponseMetadata)
+		}
+	}
+	add(m)
+	return ids
 }
 
 // marker names what a plan creates, so that a repeat overwrites itself and an
