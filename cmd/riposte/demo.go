@@ -170,23 +170,25 @@ func (d *demo) playLive(ctx context.Context, pl *pipeline, feed *feed) error {
 	return nil
 }
 
-// sayPlans prints each incident once when its plan is made.
+// sayPlans prints what each run would do, once it is planned.
 func (d *demo) sayPlans(ctx context.Context, pl *pipeline) error {
-	said := map[string]int{}
+	said := map[string]bool{}
 	for id := range pl.view.Subscribe(ctx) {
 		in, runs, err := pl.view.Incident(ctx, id)
-		if err != nil || len(runs) == said[id] {
-			continue
+		if err != nil {
+			continue // it became part of another, or we are ending
 		}
-		for _, r := range runs[said[id]:] {
-			for _, s := range r.Steps {
-				if s.Plan == nil || s.Plan.Decision != respond.Contain {
-					continue
+		for _, r := range runs {
+			if said[r.ID] {
+				continue
+			}
+			said[r.ID] = true
+			for i := range r.Steps {
+				if p := r.Steps[i].Plan; p != nil && p.Decision == respond.Contain && r.Steps[i].Action != "notify.webhook" {
+					d.say("%22s%s\n", "", d.paint.good("would "+does(p))+d.paint.faint("  incident "+in.ID[:12]))
 				}
-				d.say("%22s%s\n", "", d.paint.good("would "+does(s.Plan))+d.paint.faint("  incident "+in.ID[:12]))
 			}
 		}
-		said[id] = len(runs)
 	}
 	return nil
 }

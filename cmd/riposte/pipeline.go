@@ -130,37 +130,49 @@ func (p *pipeline) evaluate(ctx context.Context, b *bus.Batch) error {
 	defer span.End()
 	engine := p.engine()
 	defer p.engines.Put(engine)
-	engine.findings = engine.findings[:0]
+	engine.findings, engine.ingested = engine.findings[:0], engine.ingested[:0]
 	for i := range b.Events {
 		e := &b.Events[i]
-		before := len(engine.findings)
 		engine.findings = engine.Eval(e, engine.findings)
-		for j := before; j < len(engine.findings); j++ {
-			engine.ingested = append(engine.ingested[:j], e.Ingested)
+		for len(engine.ingested) < len(engine.findings) {
+			engine.ingested = append(engine.ingested, e.Ingested)
 		}
 	}
+	if err := p.publish(ctx, engine); err != nil {
+		return err
+	}
+	p.evaluated.Add(int64(len(b.Events)))
+	p.tel.Evaluated(ctx, len(b.Events))
+	return nil
+}
+
+// publish makes the engine's findings durable, and tells of those that are new.
+func (p *pipeline) publish(ctx context.Context, engine *pooledEngine) error {
+	if len(engine.findings) == 0 {
+		return nil
+	}
+	all := make([]*event.Finding, len(engine.findings))
 	for i := range engine.findings {
-		f := &engine.findings[i]
-		isNew, err := p.bus.PublishFinding(ctx, f)
-		if err != nil {
-			return fmt.Errorf("publish finding %s: %w", f.ID, err)
-		}
-		if !isNew {
+		all[i] = &engine.findings[i]
+	}
+	isNew, err := p.bus.PublishFindings(ctx, all)
+	if err != nil {
+		return fmt.Errorf("publish %d findings: %w", len(all), err)
+	}
+	for i, f := range all {
+		took := time.Since(engine.ingested[i])
+		p.tel.Found(ctx, f.Rule, f.Severity.String(), isNew[i], took)
+		if !isNew[i] {
 			p.repeated.Add(1)
-			p.tel.Found(ctx, f.Rule, f.Severity.String(), false, 0)
 			continue
 		}
-		took := time.Since(engine.ingested[i])
 		p.found.Add(1)
 		p.latency.add(took)
-		p.tel.Found(ctx, f.Rule, f.Severity.String(), true, took)
 		p.log.InfoContext(ctx, "finding", "finding", f.ID, "rule", f.Rule, "severity", f.Severity.String(), "account", f.Account, "title", f.Title)
 		if p.onFinding != nil {
 			p.onFinding(f)
 		}
 	}
-	p.evaluated.Add(int64(len(b.Events)))
-	p.tel.Evaluated(ctx, len(b.Events))
 	return nil
 }
 
