@@ -14,7 +14,7 @@ import (
 // ordinaryBatch is n ordinary CloudTrail records of one object.
 func ordinaryBatch(t testing.TB, seed uint64, n int) []event.Event {
 	t.Helper()
-	g, err := traffic.New(seed)
+	g, err := traffic.New(seed, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func BenchmarkPublishFinding(b *testing.B) {
 			s := openTest(b, b.TempDir())
 			findings := make([]*event.Finding, n)
 			for j := range findings {
-				findings[j] = &event.Finding{Rule: "r", Version: "v", Title: "A finding", Events: []string{"e"}}
+				findings[j] = &event.Finding{Rule: "r", Version: "v", Severity: event.Low, Title: "A finding", Events: []string{"e"}}
 			}
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {

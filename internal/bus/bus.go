@@ -79,7 +79,7 @@ func Open(ctx context.Context, dir string, c Config, log *slog.Logger) (*Bus, er
 		b.nc, err = connectOutside(c, b.log)
 	}
 	if err == nil {
-		err = b.start(ctx, c)
+		err = b.begin(ctx, c)
 	}
 	if err != nil {
 		return nil, errors.Join(err, b.Close())
@@ -95,7 +95,7 @@ func (b *Bus) useJetStream() (err error) {
 	return nil
 }
 
-func (b *Bus) start(ctx context.Context, c Config) error {
+func (b *Bus) begin(ctx context.Context, c Config) error {
 	if err := b.useJetStream(); err != nil {
 		return err
 	}

@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
@@ -19,8 +18,8 @@ import (
 
 const (
 	// ackWait is how long a message may be worked on in silence; slow handlers
-	// are spoken for.
-	ackWait = 30 * time.Second
+	// are spoken for. It is also how long what a killed process had in hand waits.
+	ackWait = 10 * time.Second
 	// pulled is how many messages a worker takes at a time. One that waits inside
 	// a worker is nobody's: when the handler before it is slow, it comes again to
 	// somebody else.
@@ -120,9 +119,11 @@ func (b *Bus) keepAt(ctx context.Context, what string, f func(context.Context) e
 			return nil
 		}
 		api := (*jetstream.APIError)(nil)
-		if errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, jetstream.ErrConnectionClosed) || errors.Is(err, jetstream.ErrInvalidConsumerName) ||
-			errors.As(err, &api) && api.Code >= 400 && api.Code < 500 {
-			return fmt.Errorf("%s: %w", what, err)
+		if b.nc.IsClosed() {
+			err = ErrClosed
+		}
+		if inOurWords(err) == ErrClosed || errors.Is(err, jetstream.ErrInvalidConsumerName) || errors.As(err, &api) && api.Code >= 400 && api.Code < 500 {
+			return fmt.Errorf("%s: %w", what, inOurWords(err))
 		}
 		if time.Since(began) > time.Minute {
 			wait.Reset()

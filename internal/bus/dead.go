@@ -60,8 +60,7 @@ func (b *Bus) DeadLetter(ctx context.Context, d DeadLetter) error {
 	msg := &nats.Msg{Subject: deadPrefix + token(kind) + "." + id, Header: nats.Header{}, Data: body}
 	inject(ctx, msg.Header)
 	err = b.retrying(ctx, "dead letter", func() error {
-		_, err := b.js.PublishMsg(ctx, msg, jetstream.WithExpectLastSequencePerSubject(0))
-		return err
+		return b.send(ctx, msg, jetstream.WithExpectLastSequencePerSubject(0))
 	})
 	if exists(err) {
 		return nil
@@ -73,7 +72,7 @@ func (b *Bus) DeadLetter(ctx context.Context, d DeadLetter) error {
 func (b *Bus) DeadLetters(ctx context.Context, from uint64, limit int) ([]DeadLetter, error) {
 	s, err := b.js.Stream(ctx, deadStream)
 	if err != nil {
-		return nil, fmt.Errorf("open the dead letters: %w", err)
+		return nil, fmt.Errorf("open the dead letters: %w", inOurWords(err))
 	}
 	var out []DeadLetter
 	for seq := max(from, 1); len(out) < limit; {
@@ -82,7 +81,7 @@ func (b *Bus) DeadLetters(ctx context.Context, from uint64, limit int) ([]DeadLe
 			return out, nil
 		}
 		if err != nil {
-			return out, fmt.Errorf("read the dead letters: %w", err)
+			return out, fmt.Errorf("read the dead letters: %w", inOurWords(err))
 		}
 		d, err := readLetter(msg)
 		if err != nil {
@@ -110,14 +109,14 @@ func readLetter(msg *jetstream.RawStreamMsg) (DeadLetter, error) {
 func (b *Bus) Replay(ctx context.Context, seq uint64) error {
 	s, err := b.js.Stream(ctx, deadStream)
 	if err != nil {
-		return fmt.Errorf("open the dead letters: %w", err)
+		return fmt.Errorf("open the dead letters: %w", inOurWords(err))
 	}
 	msg, err := s.GetMsg(ctx, seq)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return fmt.Errorf("there is no dead letter %d", seq)
 	}
 	if err != nil {
-		return fmt.Errorf("read dead letter %d: %w", seq, err)
+		return fmt.Errorf("read dead letter %d: %w", seq, inOurWords(err))
 	}
 	d, err := readLetter(msg)
 	if err != nil {
@@ -130,7 +129,7 @@ func (b *Bus) Replay(ctx context.Context, seq uint64) error {
 		return fmt.Errorf("replay dead letter %d: %w", seq, err)
 	}
 	if err := s.DeleteMsg(ctx, seq); err != nil {
-		return fmt.Errorf("remove dead letter %d: %w", seq, err)
+		return fmt.Errorf("remove dead letter %d: %w", seq, inOurWords(err))
 	}
 	return nil
 }
@@ -155,8 +154,7 @@ func (b *Bus) republish(ctx context.Context, d DeadLetter) error {
 		subject, _, _ := strings.Cut(d.Subject, ".replay.")
 		d.Subject = fmt.Sprintf("%s.replay.%d", subject, d.Seq)
 	}
-	_, err := b.js.PublishMsg(ctx, &nats.Msg{Subject: d.Subject, Data: d.Payload}, jetstream.WithMsgID(id))
-	return err
+	return inOurWords(b.send(ctx, &nats.Msg{Subject: d.Subject, Data: d.Payload}, jetstream.WithMsgID(id)))
 }
 
 func decodeLetter(kind event.Kind, format string, raw []byte) (event.Event, error) {

@@ -22,7 +22,9 @@ type StreamHealth struct {
 // ConsumerHealth is how far behind a consumer is.
 type ConsumerHealth struct {
 	Name string `json:"name"`
-	// Pending is not yet delivered, Unacked delivered and not yet acknowledged.
+	// Delivered is the sequence of the message delivered last. Pending is not yet
+	// delivered, Unacked delivered and not yet acknowledged.
+	Delivered   uint64 `json:"delivered"`
 	Pending     uint64 `json:"pending"`
 	Unacked     int    `json:"unacked"`
 	Redelivered int    `json:"redelivered"`
@@ -40,7 +42,7 @@ func (b *Bus) Health(ctx context.Context) (Health, error) {
 	for _, name := range []string{eventsStream, findingsStream, incidentsStream, deadStream} {
 		s, err := b.js.Stream(ctx, name)
 		if err != nil {
-			return h, fmt.Errorf("ask about %s: %w", name, err)
+			return h, fmt.Errorf("ask about %s: %w", name, inOurWords(err))
 		}
 		info := s.CachedInfo()
 		sh := StreamHealth{
@@ -50,11 +52,13 @@ func (b *Bus) Health(ctx context.Context) (Health, error) {
 		list := s.ListConsumers(ctx)
 		for c := range list.Info() {
 			if c.Config.Durable != "" {
-				sh.Consumers = append(sh.Consumers, ConsumerHealth{Name: c.Name, Pending: c.NumPending, Unacked: c.NumAckPending, Redelivered: c.NumRedelivered})
+				sh.Consumers = append(sh.Consumers, ConsumerHealth{
+					Name: c.Name, Delivered: c.Delivered.Stream, Pending: c.NumPending, Unacked: c.NumAckPending, Redelivered: c.NumRedelivered,
+				})
 			}
 		}
 		if err := list.Err(); err != nil {
-			return h, fmt.Errorf("ask about the consumers of %s: %w", name, err)
+			return h, fmt.Errorf("ask about the consumers of %s: %w", name, inOurWords(err))
 		}
 		if name == deadStream {
 			h.DeadLetters = info.State.Msgs
@@ -74,7 +78,9 @@ func (b *Bus) Idle(ctx context.Context, durables ...string) (bool, error) {
 	done := map[string]bool{}
 	for _, s := range h.Streams {
 		for _, c := range s.Consumers {
-			done[c.Name] = c.Pending == 0 && c.Unacked == 0
+			// A consumer that was made just now has nothing pending until the server
+			// has counted.
+			done[c.Name] = c.Pending == 0 && c.Unacked == 0 && c.Delivered >= s.LastSeq
 		}
 	}
 	for _, d := range durables {

@@ -64,8 +64,7 @@ func (b *Bus) PublishEvents(ctx context.Context, id string, events []event.Event
 	msg := &nats.Msg{Subject: eventsSubject, Header: nats.Header{}, Data: *buf}
 	inject(ctx, msg.Header)
 	return b.retrying(ctx, "events", func() error {
-		_, err := b.js.PublishMsg(ctx, msg, jetstream.WithMsgID(headerID(id)))
-		return err
+		return b.send(ctx, msg, jetstream.WithMsgID(headerID(id)))
 	})
 }
 
@@ -83,8 +82,7 @@ func (b *Bus) PublishIncident(ctx context.Context, id string, body []byte) error
 	}
 	inject(ctx, msg.Header)
 	return b.retrying(ctx, "incident", func() error {
-		_, err := b.js.PublishMsg(ctx, msg)
-		return err
+		return b.send(ctx, msg)
 	})
 }
 
@@ -114,6 +112,29 @@ func headerID(id string) string {
 	return id
 }
 
+// send publishes once and waits for the stream's word, which the client gives up
+// as soon as the connection is lost.
+func (b *Bus) send(ctx context.Context, msg *nats.Msg, opts ...jetstream.PublishOpt) error {
+	ack, err := b.start(msg, opts...)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-ack.Ok():
+		return nil
+	case err := <-ack.Err():
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// start publishes once and does not wait. The client must not try again by
+// itself: the payload is another's when we have returned.
+func (b *Bus) start(msg *nats.Msg, opts ...jetstream.PublishOpt) (jetstream.PubAckFuture, error) {
+	return b.js.PublishMsgAsync(msg, append(opts, jetstream.WithRetryAttempts(0))...)
+}
+
 func newBackOff() *backoff.ExponentialBackOff {
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval, wait.MaxInterval = 20*time.Millisecond, 5*time.Second
@@ -133,15 +154,32 @@ func (b *Bus) retrying(ctx context.Context, what string, publish func() error) e
 		b.refused(ctx, what, err, d)
 	}))
 	if err != nil {
-		return fmt.Errorf("publish %s: %w", what, err)
+		return fmt.Errorf("publish %s: %w", what, inOurWords(err))
 	}
 	return nil
+}
+
+// ErrClosed says that the bus is closed.
+var ErrClosed = errors.New("the bus is closed")
+
+var errAway = errors.New("the NATS server is away")
+
+// inOurWords gives what the client says in several ways one name: that the bus is
+// closed, and that there is no connection now.
+func inOurWords(err error) error {
+	switch {
+	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, jetstream.ErrConnectionClosed):
+		return ErrClosed
+	case errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrDisconnected):
+		return errAway
+	}
+	return err
 }
 
 // refused notes a publish that will be tried again; if the stream is full, the
 // tender looks at once whether something may go.
 func (b *Bus) refused(ctx context.Context, what string, err error, wait time.Duration) {
-	b.log.WarnContext(ctx, "publish refused, trying again", "what", what, "err", err, "wait", wait.String())
+	b.log.WarnContext(ctx, "publish refused, trying again", "what", what, "err", inOurWords(err), "wait", wait.String())
 	if code(err) == storeFailed {
 		select {
 		case b.full <- struct{}{}:
@@ -152,7 +190,7 @@ func (b *Bus) refused(ctx context.Context, what string, err error, wait time.Dur
 
 // lasting reports errors that will be the same next time.
 func lasting(err error) bool {
-	return errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrBadSubject) || exists(err)
+	return inOurWords(err) == ErrClosed || errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, nats.ErrBadSubject) || exists(err)
 }
 
 // exists reports that a subject that must be new has a message. A cluster's
@@ -216,7 +254,7 @@ func (b *Bus) PublishFindings(ctx context.Context, findings []*event.Finding) (i
 		if ctx.Err() != nil {
 			cause = context.Cause(ctx)
 		}
-		return isNew, errors.Join(append(errs, fmt.Errorf("publish findings: %w", cause))...)
+		return isNew, errors.Join(append(errs, fmt.Errorf("publish findings: %w", inOurWords(cause)))...)
 	}
 }
 
@@ -242,7 +280,7 @@ func (b *Bus) deliver(ctx context.Context, all []*delivery) (open []*delivery, c
 		window := all[from:min(from+inFlight, len(all))]
 		for _, d := range window {
 			var err error
-			if d.ack, err = b.js.PublishMsgAsync(d.msg, jetstream.WithExpectLastSequencePerSubject(0)); err != nil {
+			if d.ack, err = b.start(d.msg, jetstream.WithExpectLastSequencePerSubject(0)); err != nil {
 				d.ack, cause = nil, err
 			}
 		}

@@ -60,9 +60,6 @@ func (b *Bus) watch(ctx context.Context, next *uint64, h func(id string, body []
 	for seen := uint64(1); ; seen++ {
 		msg, err := it.Next(jetstream.NextContext(ctx))
 		if err != nil {
-			if b.nc.IsClosed() {
-				return nats.ErrConnectionClosed
-			}
 			return errors.Join(err, context.Cause(ctx))
 		}
 		meta, err := msg.Metadata()
