@@ -59,7 +59,7 @@ func functions(lists Lists) []cel.EnvOption {
 		}))),
 		cel.Function("cross_account",
 			cel.MemberOverload("policy_cross_account_string", []*cel.Type{policyType, str}, boolean, cel.BinaryBinding(func(p, own ref.Val) ref.Val {
-				return types.Bool(p.(*policy).crossAccount([]string{string(own.(types.String))}))
+				return ask(p, func(p *policy) bool { return p.crossAccount([]string{string(own.(types.String))}) })
 			})),
 			cel.MemberOverload("policy_cross_account_list", []*cel.Type{policyType, cel.ListType(str)}, boolean, cel.BinaryBinding(func(p, own ref.Val) ref.Val {
 				var ids []string
@@ -68,10 +68,10 @@ func functions(lists Lists) []cel.EnvOption {
 						ids = append(ids, string(s))
 					}
 				}
-				return types.Bool(p.(*policy).crossAccount(ids))
+				return ask(p, func(p *policy) bool { return p.crossAccount(ids) })
 			}))),
 		cel.Function("allows", cel.MemberOverload("policy_allows", []*cel.Type{policyType, str}, boolean, cel.BinaryBinding(func(p, action ref.Val) ref.Val {
-			return types.Bool(p.(*policy).allows(string(action.(types.String))))
+			return ask(p, func(p *policy) bool { return p.allows(string(action.(types.String))) })
 		}))),
 		// path(x, "a.b.c", default): the value there when it is of the default's type, else the default.
 		cel.Function("path", cel.Overload("path_dyn_string_dyn", []*cel.Type{dyn, str, cel.TypeParamType("T")}, cel.TypeParamType("T"),
@@ -108,6 +108,27 @@ func address(s string) (netip.Addr, bool) {
 	return a.Unmap().WithZone(""), err == nil
 }
 
+// block reads a CIDR block; one of IPv4 inside IPv6 is the IPv4 block, as for addresses.
+func block(s string) (netip.Prefix, bool) {
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		return netip.Prefix{}, false
+	}
+	if p.Addr().Is4In6() && p.Bits() >= 96 {
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	}
+	return p.Masked(), true
+}
+
+// ask puts a question to a policy that may be none.
+func ask(v ref.Val, question func(*policy) bool) ref.Val {
+	p := v.(*policy)
+	if err := p.err(); err != nil {
+		return types.WrapErr(err)
+	}
+	return types.Bool(question(p))
+}
+
 // sharedSpace is carrier-grade NAT's, RFC 6598.
 var sharedSpace = netip.MustParsePrefix("100.64.0.0/10")
 
@@ -122,8 +143,8 @@ func inCIDR(addr ref.Val, blocks []ref.Val) ref.Val {
 		if !ok {
 			return types.NewErr("in_cidr: want CIDR blocks as text")
 		}
-		p, err := netip.ParsePrefix(string(s))
-		if err != nil {
+		p, ok := block(string(s))
+		if !ok {
 			return types.NewErr("in_cidr: %q is not a CIDR block", string(s))
 		}
 		if isAddr && p.Contains(a) {

@@ -35,12 +35,12 @@ func NewLists(values map[string][]string) (*StaticLists, error) {
 			if v = strings.TrimSpace(v); v == "" {
 				return nil, fmt.Errorf("list %q holds an empty value", name)
 			}
-			prefix, err := netip.ParsePrefix(v)
+			prefix, ok := block(v)
 			switch {
-			case err == nil:
-				l.prefixes = append(l.prefixes, prefix.Masked())
+			case ok:
+				l.prefixes = append(l.prefixes, prefix)
 			case looksLikeCIDR(v):
-				return nil, fmt.Errorf("list %q: %q is not a CIDR block: %w", name, v, err)
+				return nil, fmt.Errorf("list %q: %q is not a CIDR block", name, v)
 			case strings.ContainsAny(v, "*?"):
 				l.globs = append(l.globs, v)
 			default:

@@ -1,9 +1,13 @@
 package expr
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
 	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
@@ -14,9 +18,14 @@ import (
 // policy is an IAM policy document: identity, trust or resource policy. Its
 // questions are about what the document grants; what other documents deny is
 // not in it. Semantics after the IAM JSON policy reference.
+//
+// No document, which is an empty text or object, grants nothing. Something that
+// is there and is not a document has no answer: every question but valid is an
+// error, because it may well have been a policy.
 type policy struct {
 	native
 	valid      bool
+	problem    string // why it is no document, "" when it is one or is empty
 	statements []statement
 }
 
@@ -37,22 +46,38 @@ type statement struct {
 // URL-encoded JSON text, which is how IAM's API returns it.
 func parsePolicy(v any) *policy {
 	p := &policy{native: native{policyType}}
+	if err := p.parse(v); err != nil {
+		p.problem, p.statements = err.Error(), nil
+	}
+	return p
+}
+
+func (p *policy) parse(v any) error {
 	if s, ok := v.(string); ok {
 		text := strings.TrimSpace(s)
-		if strings.HasPrefix(text, "%7B") || strings.HasPrefix(text, "%7b") {
+		if strings.HasPrefix(text, "%") {
 			if u, err := url.PathUnescape(text); err == nil {
-				text = u
+				text = strings.TrimSpace(u)
 			}
+		}
+		if text == "" {
+			return nil
 		}
 		parsed, err := event.ParseJSON([]byte(text))
 		if err != nil {
-			return p
+			return fmt.Errorf("it is not JSON: %w", err)
 		}
 		v = parsed
 	}
+	if v == nil {
+		return nil
+	}
 	doc, ok := v.(map[string]any)
 	if !ok {
-		return p
+		return errors.New("it is not an object")
+	}
+	if len(doc) == 0 {
+		return nil
 	}
 	var list []any
 	switch s := doc["Statement"].(type) {
@@ -61,16 +86,16 @@ func parsePolicy(v any) *policy {
 	case map[string]any:
 		list = []any{s}
 	default:
-		return p
+		return errors.New("it has no Statement")
 	}
-	for _, item := range list {
+	for i, item := range list {
 		m, ok := item.(map[string]any)
 		if !ok {
-			return p
+			return fmt.Errorf("statement %d is not an object", i+1)
 		}
 		effect, _ := m["Effect"].(string)
 		if effect != "Allow" && effect != "Deny" {
-			return p
+			return fmt.Errorf("statement %d has neither the effect Allow nor Deny", i+1)
 		}
 		s := statement{
 			allow: effect == "Allow", actions: words(m["Action"]), notActions: words(m["NotAction"]),
@@ -81,18 +106,31 @@ func parsePolicy(v any) *policy {
 		p.statements = append(p.statements, s)
 	}
 	p.valid = true
-	return p
+	return nil
 }
 
+// err is why questions have no answer, nil when they have.
+func (p *policy) err() error {
+	if p.problem == "" {
+		return nil
+	}
+	return errors.New("policy: " + p.problem)
+}
+
+// words are a text, or the texts of a list; numbers and booleans are written out.
 func words(v any) []string {
 	switch v := v.(type) {
 	case string:
 		return []string{v}
+	case json.Number:
+		return []string{v.String()}
+	case int64, float64, bool:
+		return []string{fmt.Sprint(v)}
 	case []any:
 		out := make([]string, 0, len(v))
 		for _, x := range v {
-			if s, ok := x.(string); ok {
-				out = append(out, s)
+			if _, nested := x.([]any); !nested {
+				out = append(out, words(x)...)
 			}
 		}
 		return out
@@ -115,14 +153,29 @@ func principals(v any) map[string][]string {
 }
 
 // narrowing are the condition keys that bind a statement open to everyone to an
-// account, an organisation, a network or a source that its owner names.
-var narrowing = map[string]bool{
-	"aws:principalaccount": true, "aws:principalorgid": true, "aws:principalorgpaths": true, "aws:principalarn": true,
-	"aws:sourceaccount": true, "aws:sourcearn": true, "aws:sourceorgid": true, "aws:sourceorgpaths": true, "aws:sourceowner": true,
-	"aws:sourcevpc": true, "aws:sourcevpce": true, "aws:vpcsourceip": true, "aws:sourceip": true, "aws:userid": true,
-	"aws:username": true, "s3:dataaccesspointaccount": true, "kms:calleraccount": true, "lambda:eventsourcetoken": true,
-	"sns:endpoint": true, "aws:calledvia": true, "aws:viaawsservice": true,
+// account, an organisation, a network or a source that its owner names, after
+// S3's "meaning of public". A key that callers elsewhere can satisfy as well,
+// such as aws:username or aws:ViaAWSService, binds nothing.
+var narrowing = map[string]form{
+	"aws:principalaccount": fixedForm, "aws:principalorgid": fixedForm, "aws:principalorgpaths": pathForm, "aws:principalarn": arnForm,
+	"aws:principalisawsservice": trueForm, "aws:principalservicename": fixedForm, "aws:principalservicenameslist": fixedForm,
+	"aws:sourceaccount": fixedForm, "aws:sourcearn": arnForm, "aws:sourceorgid": fixedForm, "aws:sourceorgpaths": pathForm, "aws:sourceowner": fixedForm,
+	"aws:sourcevpc": fixedForm, "aws:sourcevpcarn": arnForm, "aws:sourcevpce": fixedForm, "aws:vpceaccount": fixedForm, "aws:vpceorgid": fixedForm, "aws:vpceorgpaths": pathForm,
+	"aws:vpcsourceip": blockForm, "aws:sourceip": blockForm, "aws:userid": userForm, "s3:dataaccesspointaccount": fixedForm, "s3:dataaccesspointarn": arnForm,
+	"kms:calleraccount": fixedForm, "lambda:eventsourcetoken": fixedForm, "sns:endpoint": fixedForm,
 }
+
+// form is what a condition key's values look like.
+type form uint8
+
+const (
+	fixedForm form = iota // an id
+	pathForm              // o-abc/r-abc/*
+	arnForm
+	blockForm // a CIDR block
+	userForm  // AROAEXAMPLE:session
+	trueForm  // true
+)
 
 // narrowed reports whether a condition binds the statement: a narrowing key
 // under an operator that demands a match, with values that are not everything.
@@ -137,10 +190,13 @@ func (s *statement) narrowed() bool {
 			continue // satisfied by a request that lacks the key, or by all but some
 		}
 		for key, values := range keys {
-			if !narrowing[strings.ToLower(key)] {
+			form, ok := narrowing[strings.ToLower(key)]
+			if !ok {
 				continue
 			}
-			if !slices.ContainsFunc(words(values), open) {
+			// Only these operators know wildcards; under the others * is a letter.
+			wild := strings.HasSuffix(op, "like") || strings.HasSuffix(op, "arnequals")
+			if !slices.ContainsFunc(words(values), func(v string) bool { return open(form, v, wild) }) {
 				return true
 			}
 		}
@@ -148,38 +204,102 @@ func (s *statement) narrowed() bool {
 	return false
 }
 
-// open is a condition value that admits everyone.
-func open(v string) bool {
-	return strings.Trim(v, "*") == "" || v == "0.0.0.0/0" || v == "::/0" || strings.HasPrefix(v, "arn:*:*:*:*:")
+// open reports whether a condition value admits callers its owner did not name.
+func open(f form, v string, wild bool) bool {
+	switch f {
+	case trueForm:
+		return v != "true"
+	case blockForm:
+		p, ok := block(v)
+		if !ok {
+			a, isAddr := address(v)
+			return !isAddr || a.IsUnspecified()
+		}
+		if p.Addr().Is6() { // S3 calls broader blocks public
+			return p.Bits() < 32 && !p.Addr().IsPrivate()
+		}
+		return p.Bits() < 8
+	}
+	if strings.Contains(v, "${") {
+		return true // a policy variable: the caller's own word
+	}
+	if !wild || !strings.ContainsAny(v, "*?") {
+		return false
+	}
+	fixed := func(s string) bool { return s != "" && !strings.ContainsAny(s, "*?") }
+	switch f {
+	case pathForm:
+		org, _, _ := strings.Cut(v, "/")
+		return !fixed(org)
+	case userForm:
+		id, _, _ := strings.Cut(v, ":")
+		return !fixed(id)
+	case arnForm:
+		a := parseARN(v)
+		if a.account == "" { // S3 names no account: the bucket is the name
+			return strings.HasPrefix(a.resource, "*") || a.resource == ""
+		}
+		return !fixed(a.account)
+	}
+	return true
+}
+
+// everyone reports whether the statement names every principal there is.
+func (s *statement) everyone() bool {
+	// Allow with NotPrincipal is everyone but those named.
+	return s.notPrincipal || slices.Contains(s.principal["AWS"], "*")
 }
 
 // public reports whether some statement allows everyone.
 func (p *policy) public() bool {
 	for i := range p.statements {
 		s := &p.statements[i]
-		// Allow with NotPrincipal is everyone but those named.
-		if s.allow && !s.narrowed() && (s.notPrincipal || slices.Contains(s.principal["AWS"], "*")) {
+		if s.allow && s.everyone() && !s.narrowed() {
 			return true
 		}
 	}
 	return false
 }
 
-// accounts are the ids of the accounts that some statement allows, sorted, each once.
+// accounts are the ids of the accounts that some statement allows, sorted, each
+// once: those of its principals, and of the conditions that bind everyone to one.
 func (p *policy) accounts() []string {
-	var out []string
-	for _, s := range p.statements {
-		if !s.allow {
-			continue
-		}
-		for _, v := range s.principal["AWS"] {
+	out := []string{}
+	add := func(values []string) {
+		for _, v := range values {
 			if id := accountOf(v); id != "" {
 				out = append(out, id)
 			}
 		}
 	}
+	for i := range p.statements {
+		s := &p.statements[i]
+		if !s.allow {
+			continue
+		}
+		add(s.principal["AWS"])
+		if !s.everyone() {
+			continue
+		}
+		for op, body := range s.conditions {
+			keys, _ := body.(map[string]any)
+			if strings.Contains(strings.ToLower(op), "not") {
+				continue
+			}
+			for key, values := range keys {
+				if accountKeys[strings.ToLower(key)] {
+					add(words(values))
+				}
+			}
+		}
+	}
 	slices.Sort(out)
 	return slices.Compact(out)
+}
+
+// accountKeys are the condition keys whose values are of the caller's account.
+var accountKeys = map[string]bool{
+	"aws:principalaccount": true, "aws:principalarn": true, "aws:sourceaccount": true, "aws:sourceowner": true, "kms:calleraccount": true,
 }
 
 // accountOf returns the account of an AWS principal: a bare id or an ARN.
@@ -222,12 +342,17 @@ func (p *policy) principals(kind string) []string {
 // admin reports whether some statement allows every action on every resource.
 func (p *policy) admin() bool {
 	for _, s := range p.statements {
-		all := slices.ContainsFunc(s.actions, func(a string) bool { return a == "*" || a == "*:*" })
-		if s.allow && all && slices.Contains(s.resources, "*") {
+		all := slices.ContainsFunc(s.actions, func(a string) bool { return strings.Trim(a, "*") == "" || a == "*:*" })
+		if s.allow && all && (slices.ContainsFunc(s.resources, everything) || len(s.notResources) > 0) {
 			return true
 		}
 	}
 	return false
+}
+
+// everything is a resource pattern that every ARN matches.
+func everything(pattern string) bool {
+	return strings.Trim(pattern, "*:") == "" || strings.HasPrefix(pattern, "arn:") && strings.Trim(strings.TrimPrefix(strings.TrimPrefix(pattern, "arn:"), "aws:"), "*:") == ""
 }
 
 // allows reports whether some statement allows the action, by IAM's wildcards
@@ -271,11 +396,16 @@ func glob(pattern, s string) bool {
 		case i < len(pattern) && pattern[i] == '*':
 			star, mark = i, j
 			i++
-		case i < len(pattern) && (pattern[i] == '?' || pattern[i] == s[j]):
+		case i < len(pattern) && pattern[i] == '?':
+			_, size := utf8.DecodeRuneInString(s[j:])
+			i++
+			j += size
+		case i < len(pattern) && pattern[i] == s[j]:
 			i++
 			j++
 		case star >= 0:
-			mark++
+			_, size := utf8.DecodeRuneInString(s[mark:])
+			mark += size
 			i, j = star+1, mark
 		default:
 			return false

@@ -26,7 +26,8 @@ var valueTypes = map[string]*valueType{
 		"name": arnField(func(a *arnValue) string { return a.name }),
 	}},
 	"aws.Policy": {typ: policyType, fields: map[string]*types.FieldType{
-		"valid":            policyField(cel.BoolType, func(p *policy) any { return p.valid }),
+		"valid": {Type: cel.BoolType, IsSet: func(any) bool { return true },
+			GetFrom: func(target any) (any, error) { return types.Bool(target.(*policy).valid), nil }},
 		"public":           policyField(cel.BoolType, func(p *policy) any { return p.public() }),
 		"admin":            policyField(cel.BoolType, func(p *policy) any { return p.admin() }),
 		"accounts":         policyField(cel.ListType(cel.StringType), func(p *policy) any { return p.accounts() }),
@@ -46,9 +47,15 @@ func arnField(get func(*arnValue) string) *types.FieldType {
 
 func policyField(t *cel.Type, get func(*policy) any) *types.FieldType {
 	return &types.FieldType{
-		Type:    t,
-		IsSet:   func(any) bool { return true },
-		GetFrom: func(target any) (any, error) { return adapt(get(target.(*policy))), nil },
+		Type:  t,
+		IsSet: func(any) bool { return true },
+		GetFrom: func(target any) (any, error) {
+			p := target.(*policy)
+			if err := p.err(); err != nil {
+				return nil, err
+			}
+			return adapt(get(p)), nil
+		},
 	}
 }
 
