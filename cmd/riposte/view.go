@@ -218,7 +218,7 @@ func (v *view) Health(ctx context.Context) (console.Health, error) {
 	for _, s := range state.Streams {
 		stream := console.Stream{Name: s.Name, Messages: s.Messages, Bytes: s.Bytes, MaxBytes: s.MaxBytes, Last: s.Last}
 		for _, c := range s.Consumers {
-			stream.Consumers = append(stream.Consumers, console.Consumer(c))
+			stream.Consumers = append(stream.Consumers, console.Consumer{Name: c.Name, Pending: c.Pending, Unacked: c.Unacked, Redelivered: c.Redelivered})
 		}
 		h.Streams = append(h.Streams, stream)
 		if s.Name == "DEAD" && s.Messages > 0 {
