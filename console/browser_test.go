@@ -107,8 +107,10 @@ func picture(t *testing.T, ctx context.Context, name string) {
 	if dir == "" {
 		return
 	}
-	if err := os.WriteFile(filepath.Join(dir, name+".png"), must(t, ctx, chromedp.FullScreenshot(100)), 0o644); err != nil {
-		t.Fatal(err)
+	for suffix, take := range map[string]chromedp.Action[[]byte]{"": chromedp.CaptureScreenshot(), "-whole": chromedp.FullScreenshot(100)} {
+		if err := os.WriteFile(filepath.Join(dir, name+suffix+".png"), must(t, ctx, take), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

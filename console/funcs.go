@@ -22,6 +22,7 @@ func funcs(now func() time.Time) template.FuncMap {
 		"iso":      func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
 		"pretty":   pretty,
 		"cut":      cut,
+		"short":    short,
 		"tag":      tag,
 		"size":     size,
 		"number":   number,
@@ -30,9 +31,11 @@ func funcs(now func() time.Time) template.FuncMap {
 		"rate":     func(f float64) string { return strconv.FormatFloat(f, 'f', 1, 64) },
 		"actor":    describe,
 		"incident": incidentPath,
-		"records":  func(incident, finding string) string { return incidentPath(incident) + "/findings/" + url.PathEscape(finding) + "/records" },
-		"truth":    showTruth,
-		"percent":  percent,
+		"records": func(incident, finding string) string {
+			return incidentPath(incident) + "/findings/" + url.PathEscape(finding) + "/records"
+		},
+		"truth":   showTruth,
+		"percent": percent,
 	}
 }
 
@@ -43,14 +46,28 @@ func ago(d time.Duration) string {
 		return "in the future"
 	case d < 5*time.Second:
 		return "just now"
-	case d < time.Minute:
-		return strconv.Itoa(int(d.Seconds())) + " s ago"
-	case d < time.Hour:
-		return strconv.Itoa(int(d.Minutes())) + " min ago"
-	case d < 48*time.Hour:
-		return strconv.Itoa(int(d.Hours())) + " h ago"
 	}
-	return strconv.Itoa(int(d.Hours()/24)) + " days ago"
+	return span(d) + " ago"
+}
+
+func span(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return strconv.Itoa(int(d.Seconds())) + " s"
+	case d < time.Hour:
+		return strconv.Itoa(int(d.Minutes())) + " min"
+	case d < 48*time.Hour:
+		return strconv.Itoa(int(d.Hours())) + " h"
+	}
+	return strconv.Itoa(int(d.Hours()/24)) + " days"
+}
+
+// short is the part of an ARN that people read; other names stay.
+func short(id string) string {
+	if parts := strings.SplitN(id, ":", 6); len(parts) == 6 && parts[0] == "arn" && parts[5] != "" {
+		return parts[5]
+	}
+	return id
 }
 
 // maxDocument is how much of one JSON document a page shows, in bytes.

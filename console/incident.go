@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"time"
 
 	"riposte/event"
 	"riposte/respond"
@@ -22,6 +23,14 @@ type incidentPage struct {
 
 // PageTitle names the page in the browser.
 func (p *incidentPage) PageTitle() string { return p.Severity.String() + ": " + cut(120, p.Title) }
+
+// Within is how long it took from the first finding to the last.
+func (p *incidentPage) Within() string {
+	if d := p.Updated.Sub(p.Opened); d >= time.Second {
+		return "within " + span(d)
+	}
+	return ""
+}
 
 // run is a playbook's run with the title of the finding it is about.
 type run struct {
@@ -103,7 +112,7 @@ func showIncident(in respond.Incident, runs []respond.Run) *incidentPage {
 }
 
 // weight orders steps by how much a person wants to know of them.
-var weight = map[string]int{"error": 0, respond.Contain: 1, respond.Refuse: 2, respond.AlreadyContained: 3, "send": 4, "planning": 5, "skipped": 6}
+var weight = map[string]int{respond.Contain: 0, "error": 1, respond.Refuse: 2, respond.AlreadyContained: 3, "send": 4, "planning": 5, "skipped": 6}
 
 func outcome(r *respond.Run, s *respond.StepRun) string {
 	switch {
