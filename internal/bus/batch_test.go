@@ -1,0 +1,222 @@
+package bus
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/s2"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"riposte/event"
+	"riposte/samples"
+)
+
+// sampleEvents are real records of each kind, with origins of every sort.
+func sampleEvents(t testing.TB) []event.Event {
+	t.Helper()
+	var out []event.Event
+	add := func(e event.Event, err error) {
+		if err == nil {
+			e.Ingested = time.Unix(1735689600, int64(len(out))).UTC()
+			out = append(out, e)
+		}
+	}
+	err := fs.WalkDir(samples.FS, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := samples.FS.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		switch line := int64(0); {
+		case strings.HasSuffix(name, ".ndjson") && strings.HasPrefix(name, "cloudtrail/"):
+			for l := range bytes.Lines(data) {
+				e, err := event.Decode(event.CloudTrail, bytes.TrimSpace(l))
+				line++
+				e.Origin = event.Origin{Source: "files", Object: name, Line: line}
+				add(e, err)
+			}
+		case path.Dir(name) == "config" && path.Ext(name) == ".json":
+			e, err := event.Decode(event.ConfigItem, data)
+			e.Origin = event.Origin{Source: "s3", Object: name, Offset: -1}
+			add(e, err)
+		case path.Ext(name) == ".log":
+			format := event.DefaultFlowFormat()
+			for l := range strings.Lines(string(data)) {
+				if fields, ok := strings.CutPrefix(l, "# fields: "); ok {
+					if f, err := event.ParseFlowFormat(fields); err == nil {
+						format = f
+					}
+					continue
+				}
+				var e event.Event
+				err := e.ScanFlow(format, []byte(strings.TrimSpace(l)))
+				add(e, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := map[event.Kind]int{}
+	for i := range out {
+		kinds[out[i].Kind]++
+	}
+	if len(kinds) != 3 {
+		t.Fatalf("samples of each kind: %v", kinds)
+	}
+	return out
+}
+
+// same says how two events differ, as far as a batch carries them.
+func same(got, want *event.Event) error {
+	if got.Kind != want.Kind || !bytes.Equal(got.Raw, want.Raw) || got.Origin != want.Origin || !got.Ingested.Equal(want.Ingested) || got.ID() != want.ID() {
+		return fmt.Errorf("%s %s %+v, want %s %s %+v", got.Kind, got.Ingested, got.Origin, want.Kind, want.Ingested, want.Origin)
+	}
+	if want.Format != nil && got.Format.String() != want.Format.String() {
+		return fmt.Errorf("format %s, want %s", got.Format, want.Format)
+	}
+	return nil
+}
+
+func TestBatchRoundTrip(t *testing.T) {
+	all := sampleEvents(t)
+	var manyObjects []event.Event
+	for i, e := range all[:200] {
+		e.Origin = event.Origin{Source: fmt.Sprint("s", i%40), Object: fmt.Sprint("o", i), Offset: int64(i) << 40, Line: -int64(i)}
+		e.Ingested = time.Time{}
+		manyObjects = append(manyObjects, e)
+	}
+	var d Decoder // one for all: what it keeps must not leak
+	for name, events := range map[string][]event.Event{
+		"all": all, "none": nil, "one": all[:1], "many objects": manyObjects, "from the end": all[len(all)-50:],
+	} {
+		t.Run(name, func(t *testing.T) {
+			encoded := EncodeBatch([]byte("before"), events)
+			if again := EncodeBatch([]byte("before"), events); !bytes.Equal(encoded, again) {
+				t.Error("the same batch is encoded in two ways")
+			}
+			got, broken, err := d.Decode(encoded[len("before"):])
+			if err != nil || len(broken) > 0 || len(got) != len(events) {
+				t.Fatalf("%d events of %d, %d broken: %v", len(got), len(events), len(broken), err)
+			}
+			for i := range events {
+				if err := same(&got[i], &events[i]); err != nil {
+					t.Errorf("event %d: %v", i, err)
+				}
+			}
+		})
+	}
+}
+
+func TestDecodeRefuses(t *testing.T) {
+	good := EncodeBatch(nil, sampleEvents(t)[:20])
+	batch := func(numbers ...uint64) []byte {
+		var b []byte
+		for _, n := range numbers {
+			b = binary.AppendUvarint(b, n)
+		}
+		return append([]byte(batchMagic), s2.Encode(nil, b)...)
+	}
+	huge := binary.AppendUvarint([]byte(batchMagic), 1<<32-1)
+	for name, b := range map[string][]byte{
+		"nothing":                     nil,
+		"other bytes":                 []byte("hello, world"),
+		"only the beginning":          good[:len(good)/2],
+		"damaged":                     slices.Concat(good[:40], []byte{good[40] ^ 0xff}, good[41:]),
+		"something behind":            append(batch(0, 0), 0),
+		"more than memory":            huge,
+		"more strings than bytes":     batch(1<<40, 1),
+		"more records than bytes":     batch(0, 1<<40),
+		"a string number out of many": append([]byte(batchMagic), s2.Encode(nil, []byte{1, 0, 1, 1, 0, 9, 0, 0, 0, 0, 0, 0})...),
+	} {
+		var d Decoder
+		if events, broken, err := d.Decode(b); err == nil {
+			t.Errorf("%s: %d events, %d broken", name, len(events), len(broken))
+		}
+	}
+}
+
+// TestDecodeMemory gives a decoder the batch that costs most for its size.
+func TestDecodeMemory(t *testing.T) {
+	plain := []byte{1, 0}
+	plain = binary.AppendUvarint(plain, maxBatchEvents+1)
+	for range maxBatchEvents + 1 {
+		plain = append(plain, 1, 0, 0, 0, 0, 0, 0, 2, '{', '}')
+	}
+	var d Decoder
+	if _, _, err := d.Decode(append([]byte(batchMagic), s2.Encode(nil, plain)...)); err == nil {
+		t.Error("more events than a batch may have were decoded")
+	}
+	if cap(d.events) > 0 {
+		t.Errorf("room for %d events was made", cap(d.events))
+	}
+}
+
+func FuzzDecodeBatch(f *testing.F) {
+	all := sampleEvents(f)
+	for i := 0; i < len(all); i += 37 {
+		f.Add(EncodeBatch(nil, all[i:min(i+3, len(all))]))
+	}
+	f.Add(EncodeBatch(nil, nil))
+	var plainSeed []byte // what the compressor would hide from the fuzzer
+	plainSeed, _ = s2.Decode(nil, EncodeBatch(nil, all[len(all)-2:])[len(batchMagic):])
+	f.Add(plainSeed)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for _, b := range [][]byte{b, append([]byte(batchMagic), s2.Encode(nil, b)...)} {
+			var d Decoder
+			events, broken, err := d.Decode(b)
+			if err != nil {
+				continue
+			}
+			if len(events)+len(broken) > maxBatchEvents {
+				t.Fatalf("%d events and %d broken ones", len(events), len(broken))
+			}
+			kept := make([]event.Event, len(events))
+			for i := range events {
+				kept[i] = events[i].Clone()
+			}
+			// What was decoded encodes to what decodes the same.
+			again, brokenAgain, err := d.Decode(EncodeBatch(nil, kept))
+			if err != nil || len(brokenAgain) > 0 || len(again) != len(kept) {
+				t.Fatalf("%d events of %d, %d broken: %v", len(again), len(kept), len(brokenAgain), err)
+			}
+			for i := range kept {
+				if err := same(&again[i], &kept[i]); err != nil {
+					t.Fatalf("event %d: %v", i, err)
+				}
+			}
+		}
+	})
+}
+
+func FuzzReadLetter(f *testing.F) {
+	f.Add([]byte(`{"seq":9,"time":"2025-01-01T00:00:00Z","reason":"r","place":"a:1","kind":"cloudtrail","payload":"e30="}`))
+	f.Add([]byte(`{"reason":"r","place":"a:1","kind":"flow","format":"version srcaddr","payload":"NSAxMC4xLjEuMQ=="}`))
+	f.Add([]byte(`{"kind":"flow","format":"${version} ${version}","payload":"NQ=="}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		d, err := readLetter(&jetstream.RawStreamMsg{Sequence: 3, Data: b})
+		if err != nil {
+			return
+		}
+		if d.Seq != 3 {
+			t.Fatal("a letter numbered itself")
+		}
+		kind, err := event.ParseKind(d.Kind)
+		if err != nil {
+			return
+		}
+		if e, err := decodeLetter(kind, d.Format, d.Payload); err == nil && e.Kind != kind {
+			t.Fatalf("a %s was read as a %s", kind, e.Kind)
+		}
+	})
+}
