@@ -3,12 +3,15 @@ package console
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
+	"riposte/event"
 	"riposte/respond"
 )
 
@@ -226,6 +229,28 @@ func TestPages(t *testing.T) {
 	}
 	if w := get(newServer(t, &fake{err: errors.New("store: no answer")}), "/"); w.Code != 503 || !strings.Contains(w.Body.String(), "no answer") {
 		t.Errorf("a broken reader: %d %s", w.Code, w.Body)
+	}
+}
+
+// TestHugeIncident shows one with as many findings as are kept, of the largest records.
+func TestHugeIncident(t *testing.T) {
+	var all []event.Finding
+	for i := range respond.MaxFindings {
+		f := finding(fmt.Sprint("huge", i), "a.b", strings.Repeat("long ", 2000), event.Low, time.Duration(i)*time.Second)
+		f.Actor.UserAgent = strings.Repeat("x", 16<<10)
+		f.Evidence.Records[0].Raw = raw(strings.Repeat("y", 64<<10))
+		all = append(all, f)
+	}
+	f := &fake{incidents: []respond.Incident{incident("huge", all[0].Actor, "", all...)}}
+	f.incidents[0].More = 100_000
+	s := newServer(t, f)
+	page := get(s, incidentPath(id("huge"))).Body
+	if n := page.Len(); n > 3<<20 || !strings.Contains(page.String(), "100\u202f000 more findings") {
+		t.Errorf("the page has %d bytes", n)
+	}
+	fragment := get(s, incidentPath(id("huge"))+"/findings/"+all[7].ID+"/records", header("HX-Request", "true")).Body
+	if n := fragment.Len(); n < 64<<10 || strings.Contains(fragment.String(), "<html") {
+		t.Errorf("the records have %d bytes", n)
 	}
 }
 

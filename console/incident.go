@@ -32,6 +32,10 @@ func (p *incidentPage) Within() string {
 	return ""
 }
 
+// Signs reports whether the actor is of a kind that signs in by itself, so that
+// MFA, or none, says something.
+func (p *incidentPage) Signs() bool { return p.Actor.Type == "IAMUser" || p.Actor.Type == "Root" }
+
 // run is a playbook's run with the title of the finding it is about.
 type run struct {
 	respond.Run

@@ -46,6 +46,7 @@ func (s *Server) stream(p screen) http.HandlerFunc {
 		}
 		out := &events{w: w, control: http.NewResponseController(w)}
 		out.start()
+		defer out.control.SetWriteDeadline(time.Time{}) // the connection may go on to other things
 		if r.Method == http.MethodHead || out.send(first) != nil {
 			return
 		}
