@@ -59,7 +59,7 @@ func (a *disableKey) Plan(ctx context.Context, r *respond.Request) (*respond.Pla
 	p := &respond.Plan{Account: r.Account, Region: home(r.Region), Permissions: []string{"iam:UpdateAccessKey"}}
 	key, name := r.Text("key"), r.Text("user")
 	p.Target = event.Entity{Kind: "access-key", ID: key}
-	leaked, err := flag(r, "leaked")
+	leaked, err := yes(r, "leaked")
 	switch {
 	case err != nil:
 		return refuse(p, "%v", err)

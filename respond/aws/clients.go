@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"regexp"
@@ -221,8 +222,8 @@ func home(region string) string {
 	return map[string]string{"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}[partition(region)]
 }
 
-// flag reads a parameter that is true or false.
-func flag(r *respond.Request, name string) (bool, error) {
+// yes reads a parameter that is true or false.
+func yes(r *respond.Request, name string) (bool, error) {
 	switch v := r.Params[name].(type) {
 	case nil:
 		return false, nil
@@ -239,9 +240,26 @@ func is(err error, codes ...string) bool {
 	return errors.As(err, &api) && slices.Contains(codes, api.ErrorCode())
 }
 
-// call renders an API call.
+// call renders an API call; what its input leaves open is left out.
 func call(service, operation, account, region string, input any) respond.Call {
-	return respond.Call{Service: service, Operation: operation, Account: account, Region: region, Input: mustJSON(input)}
+	var tree any
+	if err := json.Unmarshal(mustJSON(input), &tree); err != nil {
+		panic(err) // it was made of what can be read
+	}
+	return respond.Call{Service: service, Operation: operation, Account: account, Region: region, Input: mustJSON(given(tree))}
+}
+
+// given drops the members that are null.
+func given(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		maps.DeleteFunc(v, func(_ string, inner any) bool { return given(inner) == nil })
+	case []any:
+		for i := range v {
+			v[i] = given(v[i])
+		}
+	}
+	return v
 }
 
 // mustJSON renders what is made of plain maps, texts and numbers.

@@ -53,7 +53,7 @@ func (a *blockPublicAccess) Plan(ctx context.Context, r *respond.Request) (*resp
 	p := &respond.Plan{Account: r.Account, Region: r.Region}
 	name := r.Text("bucket")
 	p.Target = event.Entity{Kind: "s3-bucket", ID: name}
-	whole, err := flag(r, "account")
+	whole, err := yes(r, "account")
 	switch {
 	case err != nil:
 		return refuse(p, "%v", err)

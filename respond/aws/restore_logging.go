@@ -91,7 +91,7 @@ func (a *restoreLogging) Plan(ctx context.Context, r *respond.Request) (*respond
 	}
 	want := map[string]bool{}
 	for param, setting := range map[string]string{"multi_region": "IsMultiRegionTrail", "global_events": "IncludeGlobalServiceEvents", "validation": "EnableLogFileValidation"} {
-		on, err := flag(r, param)
+		on, err := yes(r, param)
 		if err != nil {
 			return refuse(p, "%v", err)
 		}

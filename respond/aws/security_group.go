@@ -56,6 +56,11 @@ type groupState struct {
 	Interfaces int `json:"interfaces"`
 }
 
+// groupAfter is what applying a plan did.
+type groupAfter struct {
+	Revoked []string `json:"revoked"`
+}
+
 // revoked are the rules that the plan removes.
 func (s *groupState) revoked() []ruleState {
 	return slices.DeleteFunc(slices.Clone(s.Rules), func(r ruleState) bool { return !slices.Contains(s.Revoke, r.ID) })
@@ -286,17 +291,13 @@ func (a *revokeRules) begin(ctx context.Context, p *respond.Plan) (before groupS
 const revokeTries = 5
 
 func (a *revokeRules) Apply(ctx context.Context, p *respond.Plan) (*respond.Receipt, error) {
-	var r *respond.Receipt
-	for range revokeTries {
+	r := receipt(p, nil)
+	for try := range revokeTries {
 		before, now, client, err := a.begin(ctx, p)
 		if err != nil {
 			return nil, err
 		}
-		if r == nil {
-			r = receipt(p, map[string][]string{"revoked": before.Revoke})
-		}
-		// Rules that are gone already, by us before a crash or by somebody else, stay
-		// gone. One that kept its id and admits something else is not what was planned.
+		// A rule that is gone already stays gone. One that kept its id and admits something else is not what was planned.
 		var ids []string
 		for _, planned := range before.revoked() {
 			i := slices.IndexFunc(now, func(s ruleState) bool { return s.ID == planned.ID })
@@ -309,8 +310,15 @@ func (a *revokeRules) Apply(ctx context.Context, p *respond.Plan) (*respond.Rece
 			ids = append(ids, planned.ID)
 		}
 		if len(ids) == 0 {
+			// All were revoked by an earlier try; or, on this one, by somebody else.
+			if try == 0 {
+				r.After = mustJSON(groupAfter{before.Revoke})
+			}
 			return r, nil
 		}
+		// All are revoked in one call: where some are gone, it was not by us, and an
+		// undo does not bring them back.
+		r.After = mustJSON(groupAfter{ids})
 		out, err := client.RevokeSecurityGroupIngress(ctx, &ec2.RevokeSecurityGroupIngressInput{GroupId: aws.String(before.Group), SecurityGroupRuleIds: ids})
 		if out != nil {
 			r.RequestIDs = append(r.RequestIDs, requestIDs(out.ResultMetadata)...)
@@ -320,6 +328,7 @@ func (a *revokeRules) Apply(ctx context.Context, p *respond.Plan) (*respond.Rece
 			return r, nil
 		case is(err, "InvalidSecurityGroupRuleId.NotFound", "InvalidPermission.NotFound", "InvalidGroup.NotFound"):
 			// All or nothing: one is gone since it was read, so none was revoked. Read again.
+			r.After = mustJSON(groupAfter{[]string{}})
 		default:
 			return nil, fmt.Errorf("revoke %v of %s: %w", ids, before.Group, err)
 		}
@@ -339,11 +348,15 @@ func (a *revokeRules) Undo(ctx context.Context, r *respond.Receipt) error {
 	if err != nil {
 		return err
 	}
+	var after groupAfter
+	if err := json.Unmarshal(r.After, &after); err != nil {
+		return fmt.Errorf("read the receipt: %w", err)
+	}
 	// A rule that is there again, under whatever id, needs nothing. Where somebody
 	// has put another rule on the same ports since, he has decided.
 	var missing []ruleState
 	for _, rule := range before.revoked() {
-		if slices.ContainsFunc(now, rule.equal) {
+		if !slices.Contains(after.Revoked, rule.ID) || slices.ContainsFunc(now, rule.equal) {
 			continue
 		}
 		for _, n := range now {

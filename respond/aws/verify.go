@@ -90,7 +90,7 @@ func namePermission(stack *middleware.Stack) error {
 				err = &deniedError{permission(awsmiddleware.GetServiceID(ctx), awsmiddleware.GetOperationName(ctx)), err}
 			}
 			return out, meta, err
-		}), middleware.Before)
+		}), middleware.After)
 }
 
 func denied(err error) bool {
