@@ -180,8 +180,14 @@ const perFile = 4000
 const attackEvery = 2000
 
 // Corpus writes {"Records":[...]} files, gzip, into dir until they come to at
-// least size bytes, and returns the number of records.
+// least size bytes, and returns the number of records. Changes are as frequent
+// as in the samples.
 func Corpus(ctx context.Context, dir string, size int64, seed uint64, workers int) (int64, error) {
+	return CorpusOf(ctx, dir, size, seed, AsRecorded, workers)
+}
+
+// CorpusOf is Corpus with another share of changes.
+func CorpusOf(ctx context.Context, dir string, size int64, seed uint64, share float64, workers int) (int64, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return 0, err
 	}
@@ -201,7 +207,7 @@ func Corpus(ctx context.Context, dir string, size int64, seed uint64, workers in
 			}
 			for written.Load() < size && ctx.Err() == nil {
 				n := files.Add(1)
-				gen, err := New(seed+uint64(n), AsRecorded)
+				gen, err := New(seed+uint64(n), share)
 				if err != nil {
 					return err
 				}
