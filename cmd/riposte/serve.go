@@ -28,7 +28,7 @@ func (p *pipeline) serveConsole(ctx context.Context, g *errgroup.Group, addr str
 		return "", err
 	}
 	g.Go(func() error { return p.view.run(ctx) })
-	serve(ctx, g, l, handler)
+	serve(ctx, g, l, handler, handler.Close)
 	return fmt.Sprintf("http://%s/?token=%s", l.Addr(), token), nil
 }
 
@@ -59,7 +59,7 @@ func (p *pipeline) serveMetrics(ctx context.Context, g *errgroup.Group) error {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", p.tel.Metrics)
-	serve(ctx, g, l, mux)
+	serve(ctx, g, l, mux, nil)
 	return nil
 }
 
@@ -74,11 +74,15 @@ func listen(addr, key string) (net.Listener, error) {
 	return l, nil
 }
 
-// serve answers on l until ctx is done, then lets requests end for a second.
-func serve(ctx context.Context, g *errgroup.Group, l net.Listener, h http.Handler) {
+// serve answers on l until ctx is done, then lets requests end for a second;
+// closing, when given, ends those that would go on.
+func serve(ctx context.Context, g *errgroup.Group, l net.Listener, h http.Handler, closing func()) {
 	s := &http.Server{
 		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 64 << 10,
 		BaseContext: func(net.Listener) context.Context { return ctx },
+	}
+	if closing != nil {
+		s.RegisterOnShutdown(closing)
 	}
 	g.Go(func() error {
 		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {

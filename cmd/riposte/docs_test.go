@@ -1,0 +1,38 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestDocumentedExamples: the complete rule and playbook in the guides lint
+// without a word and pass their own tests.
+func TestDocumentedExamples(t *testing.T) {
+	for guide, group := range map[string]string{"writing-rules.md": "rules", "writing-playbooks.md": "playbooks"} {
+		text, err := os.ReadFile("../../docs/" + guide)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rest, found := strings.Cut(string(text), "```yaml\n")
+		example, _, closed := strings.Cut(rest, "```")
+		if !found || !closed {
+			t.Fatalf("%s has no YAML", guide)
+		}
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "example.yaml"), []byte(example), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, verb := range []string{"lint", "test"} {
+			var out bytes.Buffer
+			if status := execute(t.Context(), []string{group, verb, dir}, strings.NewReader(""), &out, &out); status != exitOK {
+				t.Errorf("%s %s of %s: status %d\n%s", group, verb, guide, status, out.String())
+			}
+			if !strings.Contains(out.String(), "no errors, 0 warnings") && !strings.Contains(out.String(), " 0 failed") {
+				t.Errorf("%s %s of %s:\n%s", group, verb, guide, out.String())
+			}
+		}
+	}
+}
