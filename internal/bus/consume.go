@@ -122,7 +122,8 @@ func (b *Bus) keepAt(ctx context.Context, what string, f func(context.Context) e
 		if b.nc.IsClosed() {
 			err = ErrClosed
 		}
-		if inOurWords(err) == ErrClosed || errors.Is(err, jetstream.ErrInvalidConsumerName) || errors.As(err, &api) && api.Code >= 400 && api.Code < 500 {
+		refused := errors.As(err, &api) && api.Code >= 400 && api.Code < 500 && !errors.Is(err, jetstream.ErrConsumerNotFound)
+		if inOurWords(err) == ErrClosed || errors.Is(err, jetstream.ErrInvalidConsumerName) || refused {
 			return fmt.Errorf("%s: %w", what, inOurWords(err))
 		}
 		if time.Since(began) > time.Minute {
@@ -155,6 +156,9 @@ func (b *Bus) work(ctx context.Context, c jetstream.Consumer, stream string, h h
 			return nil
 		case errors.Is(err, jetstream.ErrNoHeartbeat), errors.Is(err, jetstream.ErrNoMessages):
 			b.log.WarnContext(ctx, "stream is silent", "stream", stream, "err", err)
+			if _, err := c.Info(ctx); errors.Is(err, jetstream.ErrConsumerNotFound) {
+				return fmt.Errorf("read %s: %w", stream, err)
+			}
 			continue
 		case err != nil:
 			return fmt.Errorf("read %s: %w", stream, err)

@@ -132,7 +132,11 @@ func TestConsumerRemoved(t *testing.T) {
 	var last atomic.Uint64
 	ended := make(chan error, 1)
 	go func() {
-		ended <- b.ConsumeEvents(ctx, "d", 2, func(_ context.Context, batch *bus.Batch) error { last.Store(batch.Seq); return nil })
+		ended <- b.ConsumeEvents(ctx, "d", 2, func(_ context.Context, batch *bus.Batch) error {
+			for seen := last.Load(); batch.Seq > seen && !last.CompareAndSwap(seen, batch.Seq); seen = last.Load() {
+			}
+			return nil
+		})
 	}()
 	for i := uint64(1); i <= 3; i++ {
 		if err := b.PublishEvents(ctx, fmt.Sprint(i), oneEvent(t, "e")); err != nil {
