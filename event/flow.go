@@ -65,6 +65,9 @@ func ParseFlowFormat(fields string) (*FlowFormat, error) {
 		}
 		name = strings.TrimSuffix(strings.TrimPrefix(name, "${"), "}")
 		name = strings.ReplaceAll(strings.ToLower(name), "_", "-")
+		if name == "" || strings.ContainsAny(name, "${}") {
+			return nil, fmt.Errorf("%q is no column of a flow log", name)
+		}
 		f.names = append(f.names, name)
 		field, hot := flowNames[name]
 		_, again := f.extra[name]

@@ -15,7 +15,7 @@ func ParseJSON(raw []byte) (any, error) {
 	if !utf8.Valid(raw) {
 		return nil, &SyntaxError{Reason: "not valid UTF-8"}
 	}
-	p := parser{scanner{buf: raw}}
+	p := parser{scanner: scanner{buf: raw}}
 	v, err := p.parse(1)
 	if err != nil {
 		return nil, err
@@ -28,7 +28,27 @@ func ParseJSON(raw []byte) (any, error) {
 
 // parser builds values with the scanner's own reading of strings, numbers and
 // literals, so that both accept the same bytes.
-type parser struct{ scanner }
+type parser struct {
+	scanner
+	// lastWins takes the last of a key given twice, as encoding/json does and
+	// so whoever else reads the record, instead of refusing it.
+	lastWins bool
+}
+
+// parseLoosely parses what Scan has accepted: only a key given twice deep inside
+// can be wrong with it. Refusing that now would make a field that is there look
+// absent, and a rule silently wrong. nil is returned for what is not JSON.
+func parseLoosely(raw []byte) any {
+	p := parser{scanner: scanner{buf: raw}, lastWins: true}
+	v, err := p.parse(1)
+	if err != nil {
+		return nil
+	}
+	if p.space(); p.pos < len(raw) {
+		return nil
+	}
+	return v
+}
 
 func (p *parser) parse(depth int) (any, error) {
 	c, err := p.next()
@@ -95,7 +115,7 @@ func (p *parser) parseObject(depth int) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		if _, twice := out[key]; twice {
+		if _, twice := out[key]; twice && !p.lastWins {
 			return nil, p.fail("duplicate key %q", key)
 		}
 		if c, err = p.next(); err != nil {
@@ -243,7 +263,11 @@ func Member(raw []byte, name string) []byte {
 		if s.str() != nil {
 			return nil
 		}
-		found := string(raw[start:s.pos-1]) == name
+		key := raw[start : s.pos-1]
+		if s.escaped {
+			key = []byte(unescape(key))
+		}
+		found := string(key) == name
 		if c, err := s.next(); err != nil || c != ':' {
 			return nil
 		}

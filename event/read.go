@@ -118,12 +118,7 @@ func (e *Event) Value(f Field) any {
 	if e.Kind == FlowLog {
 		return e.Text(f)
 	}
-	// Only a key given twice deep inside can still fail here; the value then
-	// has no single meaning, and is null.
-	v, err := ParseJSON(e.Bytes(f))
-	if err != nil {
-		v = nil
-	}
+	v := parseLoosely(e.Bytes(f))
 	if e.Kind == ConfigItem {
 		v = openStrings(f, v)
 	}
@@ -152,11 +147,10 @@ func openString(v any) any {
 	if !ok || len(s) == 0 || s[0] != '{' && s[0] != '[' {
 		return v
 	}
-	inner, err := ParseJSON([]byte(s))
-	if err != nil {
-		return v
+	if inner := parseLoosely([]byte(s)); inner != nil {
+		return inner
 	}
-	return inner
+	return v
 }
 
 // Tree parses the whole record into new maps. A flow log record is an object of
@@ -165,12 +159,10 @@ func (e *Event) Tree() map[string]any {
 	if e.Kind == FlowLog {
 		return e.flowTree()
 	}
-	v, err := ParseJSON(e.Raw)
-	if err != nil {
-		return map[string]any{}
+	if m, ok := parseLoosely(e.Raw).(map[string]any); ok {
+		return m
 	}
-	m, _ := v.(map[string]any)
-	return m
+	return map[string]any{}
 }
 
 // ID is the source's own id: CloudTrail's eventID; for a flow log record and a

@@ -18,15 +18,19 @@ var secretKeys = map[string]bool{
 	"oldpassword": true, "secretstring": true, "secretbinary": true, "plaintext": true, "userdata": true,
 	"authorization": true, "privatekey": true, "keymaterial": true, "token": true, "authparameters": true,
 	"signintoken": true, "clientsecret": true, "accesstoken": true, "refreshtoken": true, "idtoken": true,
-	"authtoken": true, "apikey": true, "samlassertion": true, "webidentitytoken": true, "credentials.secretaccesskey": true,
+	"authtoken": true, "apikey": true, "samlassertion": true, "webidentitytoken": true, "secret": true, "passphrase": true, "passwd": true, "secretkey": true,
+	"x-amz-security-token": true, "x-amz-signature": true, "authorizationtoken": true, "clientassertion": true,
 }
+
+// Secret reports whether a member of that name holds a secret, in any case of letters.
+func Secret(key string) bool { return secretKeys[strings.ToLower(key)] }
 
 // Record returns the event for evidence: as JSON, secrets replaced by Redacted,
 // and cut to its identity when it is larger than 64 KiB.
 func (e *Event) Record() Record {
 	r := Record{ID: strings.Clone(e.ID()), Kind: e.Kind, Time: e.Time(), Origin: e.Origin}
 	tree := e.Tree()
-	redact(tree)
+	Redact(tree)
 	raw, err := json.Marshal(tree)
 	if err != nil || len(raw) > maxRecord {
 		raw, _ = json.Marshal(map[string]any{
@@ -38,19 +42,20 @@ func (e *Event) Record() Record {
 	return r
 }
 
-func redact(v any) {
+// Redact replaces the secrets inside a JSON-like value, in place.
+func Redact(v any) {
 	switch v := v.(type) {
 	case map[string]any:
 		for k, inner := range v {
-			if s, isText := inner.(string); secretKeys[strings.ToLower(k)] && (!isText || s != "") && inner != nil {
+			if s, isText := inner.(string); Secret(k) && (!isText || s != "") && inner != nil {
 				v[k] = Redacted
 				continue
 			}
-			redact(inner)
+			Redact(inner)
 		}
 	case []any:
 		for _, inner := range v {
-			redact(inner)
+			Redact(inner)
 		}
 	}
 }
