@@ -107,6 +107,25 @@ func (x *explainer) text(e ast.Expr) string {
 	return s
 }
 
+// secret reports whether an expression reads a member whose name says that it
+// holds a secret: by selection, by index, or by a path.
+func secret(e ast.Expr) bool {
+	found := false
+	ast.PreOrderVisit(e, ast.NewExprVisitor(func(e ast.Expr) {
+		switch e.Kind() {
+		case ast.SelectKind:
+			found = found || event.Secret(e.AsSelect().FieldName())
+		case ast.LiteralKind:
+			if s, ok := constant(e); ok {
+				for name := range strings.SplitSeq(s, ".") {
+					found = found || event.Secret(name)
+				}
+			}
+		}
+	}))
+	return found
+}
+
 func (x *explainer) value(e ast.Expr, t *event.Truth) {
 	if x.state == nil {
 		return
@@ -119,7 +138,14 @@ func (x *explainer) value(e ast.Expr, t *event.Truth) {
 	case *types.Err:
 		t.Error = v.Error()
 	case *types.Unknown:
+	case types.Bool, types.Null:
+		t.Value = shown(v)
 	default:
+		// A verdict about a secret may be told, the secret may not.
+		if secret(e) {
+			t.Value = json.RawMessage(`"` + event.Redacted + `"`)
+			return
+		}
 		t.Value = shown(v)
 	}
 }
@@ -134,6 +160,7 @@ func shown(v ref.Val) json.RawMessage {
 		return json.RawMessage(`"(object)"`)
 	}
 	native := toNative(v)
+	event.Redact(native)
 	if s, ok := native.(string); ok && len(s) > maxShown {
 		native = cut(s)
 	}
