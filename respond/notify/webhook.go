@@ -8,12 +8,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/cenkalti/backoff/v5"
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
@@ -29,8 +35,9 @@ type Config struct {
 	// Secret signs the body after the Standard Webhooks specification; it is a
 	// reference: env:NAME or file:PATH.
 	Secret string `yaml:"secret"`
-	// AllowLoopback lets the URL name this machine; others' inside addresses are
-	// the network's to guard.
+	// AllowLoopback lets the URL lead to this machine, by whatever name; also to a
+	// proxy on it. Link-local addresses, where clouds keep credentials, are never
+	// posted to; other inside addresses are the network's to guard.
 	AllowLoopback bool `yaml:"allow_loopback"`
 }
 
@@ -43,7 +50,7 @@ func (c Config) Validate(name string) error {
 	case u.User != nil:
 		return fmt.Errorf("respond.webhooks.%s.url: credentials do not belong in it: use secret", name)
 	case !c.AllowLoopback && loopback(u.Hostname()):
-		return fmt.Errorf("respond.webhooks.%s.url names this machine: set allow_loopback if that is meant", name)
+		return fmt.Errorf("respond.webhooks.%s.url names this machine or its link: set allow_loopback if this machine is meant", name)
 	case c.Secret != "" && !strings.HasPrefix(c.Secret, "env:") && !strings.HasPrefix(c.Secret, "file:"):
 		return fmt.Errorf("respond.webhooks.%s.secret: want a reference, env:NAME or file:PATH, not the secret itself", name)
 	}
@@ -51,26 +58,78 @@ func (c Config) Validate(name string) error {
 }
 
 func loopback(host string) bool {
-	if strings.EqualFold(host, "localhost") {
+	if strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") {
 		return true
 	}
 	a, err := netip.ParseAddr(host)
-	return err == nil && (a.Unmap().IsLoopback() || a.IsUnspecified())
+	return err == nil && forbidden(a, false) != ""
+}
+
+// forbidden says why an address must not be posted to, "" when it may.
+func forbidden(a netip.Addr, allowLoopback bool) string {
+	a = a.Unmap()
+	switch {
+	case a.IsLinkLocalUnicast() || a.IsMulticast() || a == netip.MustParseAddr("fd00:ec2::254"):
+		return "is link-local, where credentials are served"
+	case !allowLoopback && (a.IsLoopback() || a.IsUnspecified()):
+		return "is this machine: set allow_loopback if that is meant"
+	}
+	return ""
 }
 
 // Webhook is the action notify.webhook.
 type Webhook struct {
-	hooks  map[string]Config
-	client *http.Client
+	hooks map[string]Config
+	// client posts to hooks, local to those that may be on this machine.
+	client, local *http.Client
+	// pauses are between the tries of one message.
+	pauses func() backoff.BackOff
 }
+
+// tries of one message, and how long a receiver may ask to be left alone.
+const (
+	tries        = 5
+	longestPause = time.Minute
+)
 
 // NewWebhook returns the action over the configured webhooks, by name.
 func NewWebhook(hooks map[string]Config) *Webhook {
-	return &Webhook{hooks: hooks, client: &http.Client{
-		Timeout:       10 * time.Second,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("a webhook must not redirect") },
-	}}
+	return &Webhook{
+		hooks: hooks, client: newClient(false), local: newClient(true),
+		pauses: func() backoff.BackOff { return backoff.NewExponentialBackOff() },
+	}
 }
+
+// newClient follows no redirect, and looks at the address that it connects to:
+// a name may resolve to another one than when the configuration was read.
+func newClient(allowLoopback bool) *http.Client {
+	dialer := &net.Dialer{Timeout: 5 * time.Second, Control: func(_, address string, _ syscall.RawConn) error {
+		to, err := netip.ParseAddrPort(address)
+		if err != nil {
+			return err
+		}
+		if why := forbidden(to.Addr(), allowLoopback); why != "" {
+			return &addressError{to.Addr(), why}
+		}
+		return nil
+	}}
+	return &http.Client{
+		Timeout:       10 * time.Second,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: &http.Transport{
+			Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext, ForceAttemptHTTP2: true, TLSHandshakeTimeout: 5 * time.Second,
+			MaxIdleConnsPerHost: 2, IdleConnTimeout: time.Minute, MaxResponseHeaderBytes: 64 << 10,
+		},
+	}
+}
+
+// addressError refuses an address; trying again does not help.
+type addressError struct {
+	addr netip.Addr
+	why  string
+}
+
+func (e *addressError) Error() string { return fmt.Sprintf("%s %s", e.addr, e.why) }
 
 // Params declares to, title, text and severity.
 func (w *Webhook) Params() []respond.Param {
@@ -84,9 +143,8 @@ func (w *Webhook) Params() []respond.Param {
 
 // message is the body.
 type message struct {
-	Type      string `json:"type"`
-	Timestamp string `json:"timestamp,omitempty"`
-	Data      struct {
+	Type string `json:"type"`
+	Data struct {
 		Run      string `json:"run"`
 		Account  string `json:"account"`
 		Region   string `json:"region,omitempty"`
@@ -110,15 +168,18 @@ func (w *Webhook) Plan(_ context.Context, r *respond.Request) (*respond.Plan, er
 	if !ok {
 		p.Decision, p.Restore = respond.Refuse, ""
 		p.Reason = fmt.Sprintf("no webhook %q is configured under respond.webhooks", name)
-		if name == "" {
+		switch {
+		case len(w.hooks) == 0:
 			p.Reason = "no webhook is configured under respond.webhooks"
+		case name == "":
+			p.Reason = "several webhooks are configured: say in to which, one of " + strings.Join(slices.Sorted(maps.Keys(w.hooks)), ", ")
 		}
 		return p, nil
 	}
 	var m message
 	m.Type = "incident.finding"
 	m.Data.Run, m.Data.Account, m.Data.Region = r.Run, r.Account, r.Region
-	m.Data.Severity, m.Data.Title, m.Data.Text = r.Text("severity"), r.Text("title"), r.Text("text")
+	m.Data.Severity, m.Data.Title, m.Data.Text = plain(r.Text("severity"), 20), plain(r.Text("title"), 300), plain(r.Text("text"), 4000)
 	body, err := json.Marshal(m)
 	if err != nil {
 		return nil, fmt.Errorf("write the message: %w", err)
@@ -127,16 +188,45 @@ func (w *Webhook) Plan(_ context.Context, r *respond.Request) (*respond.Plan, er
 	if hook.Secret != "" {
 		headers["webhook-signature"] = "v1,(made when it is sent)"
 	}
-	input, err := json.Marshal(map[string]any{"method": "POST", "url": hook.URL, "headers": headers, "body": json.RawMessage(body)})
+	input, err := json.Marshal(map[string]any{"method": "POST", "url": shown(hook.URL), "headers": headers, "body": json.RawMessage(body)})
 	if err != nil {
 		return nil, fmt.Errorf("write the request: %w", err)
 	}
-	p.TargetID = hook.URL
+	p.TargetID = shown(hook.URL)
 	p.Decision, p.Reason = respond.Contain, "people are to be told"
 	p.Effect = fmt.Sprintf("one message to %s", name)
 	p.Calls = []respond.Call{{Service: "http", Operation: "POST", Input: input, Account: r.Account}}
 	p.Before = json.RawMessage(`{"hook":` + string(mustJSON(name)) + `,"id":` + string(mustJSON(headers["webhook-id"])) + `,"body":` + string(body) + `}`)
 	return p, nil
+}
+
+// shown is a URL without its path and query: with many services they are the secret.
+func shown(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "(no URL)"
+	}
+	if u.Path == "" && u.RawQuery == "" {
+		return u.Scheme + "://" + u.Host
+	}
+	return u.Scheme + "://" + u.Host + "/..."
+}
+
+// plain is a text that a chat may show: at most n characters, without control
+// characters and without those that reorder what is read.
+func plain(s string, n int) string {
+	var b strings.Builder
+	for _, r := range s {
+		if n--; n < 0 {
+			b.WriteString("…")
+			break
+		}
+		if unicode.IsControl(r) && r != '\n' && r != '\t' || unicode.Is(unicode.Bidi_Control, r) {
+			r = unicode.ReplacementChar
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
 }
 
 func mustJSON(s string) []byte {
@@ -166,7 +256,12 @@ func (w *Webhook) Apply(ctx context.Context, p *respond.Plan) (*respond.Receipt,
 	if err != nil {
 		return nil, err
 	}
-	_, err = backoff.Retry(ctx, func() (struct{}, error) { return struct{}{}, w.post(ctx, hook, secret, planned.ID, planned.Body) }, backoff.WithMaxTries(5))
+	_, err = backoff.Retry(ctx, func() (struct{}, error) { return struct{}{}, w.post(ctx, hook, secret, planned.ID, planned.Body) },
+		backoff.WithMaxTries(tries), backoff.WithBackOff(w.pauses()))
+	var final *backoff.PermanentError
+	if errors.As(err, &final) {
+		err = final.Unwrap()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("post to %s: %w", planned.Hook, err)
 	}
@@ -193,8 +288,20 @@ func (w *Webhook) post(ctx context.Context, hook Config, secret, id string, body
 		}
 		req.Header.Set("Webhook-Signature", signature)
 	}
-	res, err := w.client.Do(req)
+	client := w.client
+	if hook.AllowLoopback {
+		client = w.local
+	}
+	res, err := client.Do(req)
 	if err != nil {
+		var u *url.Error
+		if errors.As(err, &u) {
+			err = u.Err // without the URL, which may be a secret
+		}
+		var refused *addressError
+		if errors.As(err, &refused) {
+			return backoff.Permanent(refused)
+		}
 		return err
 	}
 	defer res.Body.Close()
@@ -202,31 +309,41 @@ func (w *Webhook) post(ctx context.Context, hook Config, secret, id string, body
 	switch {
 	case res.StatusCode < 300:
 		return nil
-	case res.StatusCode == http.StatusTooManyRequests || res.StatusCode >= 500:
+	case res.StatusCode < 400:
+		return backoff.Permanent(fmt.Errorf("it answers %s: a webhook must not redirect", res.Status))
+	case res.StatusCode == http.StatusTooManyRequests || res.StatusCode == http.StatusServiceUnavailable:
+		if after, err := strconv.Atoi(res.Header.Get("Retry-After")); err == nil && after > 0 {
+			pause := min(time.Duration(after)*time.Second, longestPause)
+			return fmt.Errorf("it answers %s: %w", res.Status, &backoff.RetryAfterError{Duration: pause})
+		}
+		return fmt.Errorf("it answers %s", res.Status)
+	case res.StatusCode == http.StatusRequestTimeout || res.StatusCode >= 500:
 		return fmt.Errorf("it answers %s", res.Status)
 	}
 	return backoff.Permanent(fmt.Errorf("it answers %s", res.Status))
 }
 
-// resolve reads a secret by its reference.
-func resolve(ref string) (string, error) {
+// resolve reads a secret by its reference. A reference to nothing is an error: a
+// message that should be signed is never sent unsigned.
+func resolve(ref string) (secret string, err error) {
 	switch kind, rest, _ := strings.Cut(ref, ":"); kind {
 	case "":
 		return "", nil
 	case "env":
-		v, ok := os.LookupEnv(rest)
-		if !ok {
-			return "", fmt.Errorf("the environment has no %s", rest)
-		}
-		return v, nil
+		secret = os.Getenv(rest)
 	case "file":
 		b, err := os.ReadFile(rest)
 		if err != nil {
 			return "", fmt.Errorf("read the secret: %w", err)
 		}
-		return strings.TrimSpace(string(b)), nil
+		secret = string(b)
+	default:
+		return "", errors.New("a secret is env:NAME or file:PATH")
 	}
-	return "", fmt.Errorf("a secret is env:NAME or file:PATH")
+	if secret = strings.TrimSpace(secret); secret == "" {
+		return "", fmt.Errorf("the secret %s is missing or empty", ref)
+	}
+	return secret, nil
 }
 
 // Verify knows that a message which was accepted has arrived.
