@@ -39,6 +39,9 @@ func NewTable(ctx context.Context, js jetstream.JetStream, name string, o Option
 }
 
 func (t *jetTable) Get(ctx context.Context, key string) ([]byte, uint64, error) {
+	if err := check(key); err != nil {
+		return nil, 0, err
+	}
 	e, err := t.kv.Get(ctx, encode(key))
 	if err != nil {
 		return nil, 0, translate(err)
@@ -47,11 +50,17 @@ func (t *jetTable) Get(ctx context.Context, key string) ([]byte, uint64, error) 
 }
 
 func (t *jetTable) Create(ctx context.Context, key string, value []byte) (uint64, error) {
+	if err := check(key); err != nil {
+		return 0, err
+	}
 	rev, err := t.kv.Create(ctx, encode(key), value)
 	return rev, translate(err)
 }
 
 func (t *jetTable) Update(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
+	if err := check(key); err != nil {
+		return 0, err
+	}
 	if revision == 0 {
 		return 0, ErrConflict // 0 would mean create
 	}
@@ -70,20 +79,31 @@ func (t *jetTable) Delete(ctx context.Context, key string, revision uint64) erro
 }
 
 func (t *jetTable) Keys(ctx context.Context) ([]string, error) {
-	lister, err := t.kv.ListKeys(ctx)
+	w, err := t.kv.WatchAll(ctx, jetstream.IgnoreDeletes(), jetstream.MetaOnly())
 	if err != nil {
 		return nil, translate(err)
 	}
+	defer w.Stop()
 	var keys []string
-	for k := range lister.Keys() {
-		key, err := decode(k)
-		if err != nil {
-			return nil, fmt.Errorf("key %q: %w", k, err)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case e, ok := <-w.Updates():
+			if !ok {
+				return nil, fmt.Errorf("list the keys of %s: the server stopped before the end", t.kv.Bucket())
+			}
+			if e == nil { // all that there was at the beginning
+				slices.Sort(keys)
+				return slices.Compact(keys), nil
+			}
+			key, err := decode(e.Key())
+			if err != nil {
+				return nil, fmt.Errorf("key %q: %w", e.Key(), err)
+			}
+			keys = append(keys, key)
 		}
-		keys = append(keys, key)
 	}
-	slices.Sort(keys)
-	return keys, nil
 }
 
 func translate(err error) error {
@@ -119,6 +139,9 @@ func NewLog(ctx context.Context, js jetstream.JetStream, name string, o Options)
 }
 
 func (l *jetLog) Append(ctx context.Context, key string, after uint64, entry []byte) (uint64, error) {
+	if err := check(key); err != nil {
+		return 0, err
+	}
 	ack, err := l.js.Publish(ctx, l.prefix+encode(key), entry, jetstream.WithExpectLastSequencePerSubject(after))
 	if err != nil {
 		return 0, translate(err)
@@ -127,6 +150,9 @@ func (l *jetLog) Append(ctx context.Context, key string, after uint64, entry []b
 }
 
 func (l *jetLog) Read(ctx context.Context, key string) ([][]byte, uint64, error) {
+	if err := check(key); err != nil {
+		return nil, 0, err
+	}
 	var entries [][]byte
 	last := uint64(0)
 	for {
@@ -135,7 +161,7 @@ func (l *jetLog) Read(ctx context.Context, key string) ([][]byte, uint64, error)
 			return entries, last, nil
 		}
 		if err != nil {
-			return nil, 0, err
+			return nil, 0, fmt.Errorf("read the log: %w", err)
 		}
 		entries = append(entries, msg.Data)
 		last = msg.Sequence

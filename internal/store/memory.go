@@ -28,6 +28,9 @@ func NewMemory() *Memory {
 
 // Get implements Table.
 func (m *Memory) Get(_ context.Context, key string) ([]byte, uint64, error) {
+	if err := check(key); err != nil {
+		return nil, 0, err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	v, ok := m.values[key]
@@ -39,6 +42,9 @@ func (m *Memory) Get(_ context.Context, key string) ([]byte, uint64, error) {
 
 // Create implements Table.
 func (m *Memory) Create(_ context.Context, key string, value []byte) (uint64, error) {
+	if err := check(key); err != nil {
+		return 0, err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if _, ok := m.values[key]; ok {
@@ -55,6 +61,9 @@ func (m *Memory) put(key string, value []byte) uint64 {
 
 // Update implements Table.
 func (m *Memory) Update(_ context.Context, key string, value []byte, revision uint64) (uint64, error) {
+	if err := check(key); err != nil {
+		return 0, err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if v, ok := m.values[key]; !ok || v.revision != revision {
@@ -87,6 +96,9 @@ func (m *Memory) Keys(context.Context) ([]string, error) {
 
 // Append implements Log.
 func (m *Memory) Append(_ context.Context, key string, after uint64, entry []byte) (uint64, error) {
+	if err := check(key); err != nil {
+		return 0, err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	log := m.logs[key]
@@ -104,6 +116,9 @@ func (m *Memory) Append(_ context.Context, key string, after uint64, entry []byt
 
 // Read implements Log.
 func (m *Memory) Read(_ context.Context, key string) ([][]byte, uint64, error) {
+	if err := check(key); err != nil {
+		return nil, 0, err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var out [][]byte

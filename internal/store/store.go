@@ -7,6 +7,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 )
 
 var (
@@ -16,7 +17,19 @@ var (
 	ErrConflict = errors.New("somebody else wrote first")
 )
 
-// Table holds a value and its revision under each key. Any text is a key.
+// MaxKey is how long a key may be, in bytes.
+const MaxKey = 1024
+
+// check refuses a key that a server would drop the connection for.
+func check(key string) error {
+	if len(key) > MaxKey {
+		return fmt.Errorf("key %.40q... has %d bytes: at most %d are stored, hash what may be longer", key, len(key), MaxKey)
+	}
+	return nil
+}
+
+// Table holds a value and its revision under each key. Any text of at most MaxKey
+// bytes is a key.
 type Table interface {
 	// Get returns ErrNotFound when there is no value.
 	Get(ctx context.Context, key string) (value []byte, revision uint64, err error)

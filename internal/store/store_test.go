@@ -1,7 +1,10 @@
 package store_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"runtime"
 	"sync/atomic"
 	"testing"
 
@@ -60,6 +63,60 @@ func TestSurvivesRestart(t *testing.T) {
 		if err := b.Close(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestInterrupted has no answer that is half of one.
+func TestInterrupted(t *testing.T) {
+	b, err := bus.Open(t.Context(), t.TempDir(), bus.DefaultConfig(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	table, err := store.NewTable(t.Context(), b.JetStream(), "t", store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := store.NewLog(t.Context(), b.JetStream(), "l", store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := uint64(0)
+	for i := range 100 {
+		if _, err := table.Create(t.Context(), fmt.Sprint(i), nil); err != nil {
+			t.Fatal(err)
+		}
+		if last, err = log.Append(t.Context(), "k", last, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n := range 50 {
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			for range n {
+				runtime.Gosched()
+			}
+			cancel()
+		}()
+		if keys, err := table.Keys(ctx); err == nil && len(keys) != 100 || err != nil && keys != nil {
+			t.Errorf("%d keys: %v", len(keys), err)
+		}
+		if entries, _, err := log.Read(ctx, "k"); err == nil && len(entries) != 100 || err != nil && entries != nil {
+			t.Errorf("%d entries: %v", len(entries), err)
+		}
+		cancel()
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := table.Keys(t.Context()); err == nil {
+		t.Error("keys of a store that is closed")
+	}
+	if _, _, err := table.Get(t.Context(), "1"); err == nil || errors.Is(err, store.ErrNotFound) {
+		t.Errorf("get of a store that is closed: %v", err)
+	}
+	if _, _, err := log.Read(t.Context(), "k"); err == nil {
+		t.Error("log of a store that is closed")
 	}
 }
 
