@@ -35,7 +35,7 @@ func openPipeline(ctx context.Context, c Config, tel *telemetry.Telemetry, clien
 			return nil, err
 		}
 	}
-	actions := actionTable(clients, c.Respond.Webhooks)
+	actions := traced(actionTable(clients, c.Respond.Webhooks), tel.Tracer)
 	playbooks, err := loadPlaybooks(&c, actions)
 	if err != nil {
 		return nil, err

@@ -46,12 +46,12 @@ func (s *demoSummary) print(ctx context.Context) error {
 	})
 	s.say("%s\n", s.paint.bold(fmt.Sprintf("%s from %s", plural(len(all), "incident"), plural(len(s.findings), "finding"))))
 	low := 0
-	for _, in := range all {
+	for i, in := range all {
 		if in.Severity < event.Medium {
 			low++
 			continue
 		}
-		if err := s.incident(ctx, in.ID); err != nil {
+		if err := s.incident(ctx, in.ID, i == 0); err != nil {
 			return err
 		}
 	}
@@ -68,8 +68,9 @@ func (s *demoSummary) print(ctx context.Context) error {
 	return nil
 }
 
-// incident prints one incident: what, who, how far, and what would be done.
-func (s *demoSummary) incident(ctx context.Context, id string) error {
+// incident prints one incident: what, who, how far, and what would be done; whole
+// adds to each step the calls, the state before and the undo, as they would be.
+func (s *demoSummary) incident(ctx context.Context, id string, whole bool) error {
 	in, runs, err := s.pl.view.Incident(ctx, id)
 	if err != nil {
 		return err
@@ -102,27 +103,31 @@ func (s *demoSummary) incident(ctx context.Context, id string) error {
 	said := map[string]bool{}
 	for _, run := range runs {
 		for i := range run.Steps {
-			for _, line := range s.step(&run.Steps[i]) {
-				if !said[line] {
-					said[line] = true
-					s.say("           %s\n", line)
-				}
+			line := s.step(&run.Steps[i])
+			if line == "" || said[line] {
+				continue
+			}
+			said[line] = true
+			s.say("           %s\n", line)
+			if p := run.Steps[i].Plan; whole && p.Decision == respond.Contain {
+				s.exactly(p)
 			}
 		}
 	}
 	return nil
 }
 
-// step says what one step would do and how it would be undone, in a line each.
-func (s *demoSummary) step(st *respond.StepRun) []string {
+// step says what one step would do and how it would be undone; "" when that is
+// nothing to tell.
+func (s *demoSummary) step(st *respond.StepRun) string {
 	p := st.Plan
 	switch {
 	case p == nil || st.Action == "notify.webhook":
-		return nil
+		return ""
 	case p.Decision == respond.AlreadyContained:
-		return []string{s.paint.good("contained ") + printable(strings.TrimSpace(p.Target.Kind+" "+p.Target.ID)) + s.paint.faint(": "+printable(p.Reason))}
+		return s.paint.good("contained ") + printable(strings.TrimSpace(p.Target.Kind+" "+p.Target.ID)) + s.paint.faint(": "+printable(p.Reason))
 	case p.Decision != respond.Contain:
-		return []string{s.paint.faint("refuses   " + st.Action + ": " + printable(p.Reason))}
+		return s.paint.faint("refuses   " + st.Action + ": " + printable(p.Reason))
 	}
 	line := s.paint.good("would     ") + does(p)
 	if len(p.Undo) > 0 {
@@ -132,7 +137,24 @@ func (s *demoSummary) step(st *respond.StepRun) []string {
 		}
 		line += s.paint.faint("; undone by " + strings.Join(slices.Compact(undo), " and "))
 	}
-	return []string{line}
+	return line
+}
+
+// exactly prints a plan's calls, the state before and the undo, a line each.
+func (s *demoSummary) exactly(p *respond.Plan) {
+	const most = 150
+	line := func(label, text string) {
+		s.say("             %s %s\n", s.paint.faint(fmt.Sprintf("%-7s", label)), printable(text))
+	}
+	for _, c := range p.Calls {
+		line("call", c.Operation+" "+brief(c.Input, most))
+	}
+	if len(p.Before) > 0 {
+		line("before", brief(p.Before, most))
+	}
+	for _, c := range p.Undo {
+		line("undo", c.Operation+" "+brief(c.Input, most))
+	}
 }
 
 // scores says what was found and what stayed quiet, by what is known of every record.
