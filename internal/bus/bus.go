@@ -42,6 +42,7 @@ type Bus struct {
 	stop     context.CancelFunc
 	tending  sync.WaitGroup
 	closing  sync.Once
+	closed   chan struct{} // no acknowledgement will come any more
 	full     chan struct{} // a publisher was refused
 	ackWait  time.Duration // a test's own is shorter
 	attempts attempts
@@ -51,7 +52,7 @@ func newBus(c Config, log *slog.Logger) *Bus {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Bus{cfg: c, log: log, full: make(chan struct{}, 1), ackWait: ackWait, attempts: attempts{base: rand.Text()}}
+	return &Bus{cfg: c, log: log, closed: make(chan struct{}), full: make(chan struct{}, 1), ackWait: ackWait, attempts: attempts{base: rand.Text()}}
 }
 
 // attempts numbers what this bus publishes, for telling its own from others'.
@@ -160,6 +161,7 @@ func (b *Bus) Close() error {
 			}
 			b.nc.Close()
 		}
+		close(b.closed)
 		if b.embedded != nil {
 			b.embedded.stop()
 		}

@@ -126,12 +126,17 @@ func (b *Bus) send(ctx context.Context, msg *nats.Msg, opts ...jetstream.Publish
 		return err
 	case <-ctx.Done():
 		return context.Cause(ctx)
+	case <-b.closed:
+		return ErrClosed
 	}
 }
 
 // start publishes once and does not wait. The client must not try again by
 // itself: the payload is another's when we have returned.
 func (b *Bus) start(msg *nats.Msg, opts ...jetstream.PublishOpt) (jetstream.PubAckFuture, error) {
+	if b.nc.IsClosed() {
+		return nil, ErrClosed // which the client does not say in every case
+	}
 	return b.js.PublishMsgAsync(msg, append(opts, jetstream.WithRetryAttempts(0))...)
 }
 
@@ -168,7 +173,7 @@ var errAway = errors.New("the NATS server is away")
 // closed, and that there is no connection now.
 func inOurWords(err error) error {
 	switch {
-	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, jetstream.ErrConnectionClosed):
+	case errors.Is(err, ErrClosed), errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, jetstream.ErrConnectionClosed):
 		return ErrClosed
 	case errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrDisconnected):
 		return errAway
@@ -303,6 +308,8 @@ func (b *Bus) settle(ctx context.Context, d *delivery) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-b.closed:
+		return ErrClosed
 	case err := <-d.ack.Err():
 		if !exists(err) {
 			d.doubt = d.doubt || code(err) == 0

@@ -84,6 +84,7 @@ func Test(t *testing.T, open func(t *testing.T) *Backend) {
 		{"one worker keeps the order", oneWorkerKeepsOrder},
 		{"large batches are split", largeBatches},
 		{"any text is an id", anyTextIsAnID},
+		{"a closed bus says so", closedSaysSo},
 		{"random failures and restarts", func(t *testing.T, b *Backend) { randomFailures(t, b, 1, 40, 3) }},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(t, open(t)) })

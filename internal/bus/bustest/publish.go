@@ -375,3 +375,53 @@ func incidentsAreAnnounced(t *testing.T, be *Backend) {
 	until("i2")
 	stop()
 }
+
+func closedSaysSo(t *testing.T, be *Backend) {
+	b, ctx := be.Bus, t.Context()
+	// Some wait for room, some for work.
+	big := []event.Event{bulky(t, "big", 100<<10)}
+	ended := make(chan error, 4)
+	go func() {
+		for i := 0; ; i++ {
+			if err := b.PublishEvents(ctx, fmt.Sprint(i), big); err != nil {
+				ended <- err
+				return
+			}
+		}
+	}()
+	began := make(chan struct{}, 1)
+	go func() {
+		ended <- b.ConsumeEvents(ctx, "d", 1, func(ctx context.Context, _ *bus.Batch) error {
+			select {
+			case began <- struct{}{}:
+			default:
+			}
+			return errors.New("again")
+		})
+	}()
+	go func() {
+		ended <- b.ConsumeFindings(ctx, "f", 1, func(ctx context.Context, _ *event.Finding) error { return nil })
+	}()
+	go func() { ended <- b.WatchIncidents(ctx, func(string, []byte) {}) }()
+	<-began
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 4 {
+		if err := <-ended; !errors.Is(err, bus.ErrClosed) {
+			t.Errorf("what was under way ended with %v", err)
+		}
+	}
+	_, finding := b.PublishFinding(ctx, finding("f"))
+	_, list := b.DeadLetters(ctx, 0, 1)
+	_, health := b.Health(ctx)
+	for what, err := range map[string]error{
+		"events": b.PublishEvents(ctx, "x", big), "finding": finding, "incident": b.PublishIncident(ctx, "i", nil),
+		"letter": b.DeadLetter(ctx, bus.DeadLetter{}), "list": list, "replay": b.Replay(ctx, 1), "health": health,
+		"consume": b.ConsumeEvents(ctx, "d", 1, nil), "watch": b.WatchIncidents(ctx, nil),
+	} {
+		if !errors.Is(err, bus.ErrClosed) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
