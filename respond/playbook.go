@@ -126,6 +126,9 @@ func LoadPlaybooks(folders []Folder, actions map[string]Action, lists expr.Lists
 			var f playbookFile
 			var problems problem.List
 			problems.AddErr(shown, yamlfile.Decode(shown, data, &f))
+			if f.File == "" {
+				f.Place = yamlfile.Place{File: shown, Line: 1, Col: 1}
+			}
 			pb := f.compile(env, actions, shown, &problems)
 			if first, twice := seen[f.ID.Value]; twice && f.ID.Value != "" {
 				problems.Add(f.ID.Problem(1, 1, fmt.Sprintf("playbook id %q is already used at %s:%d", f.ID.Value, first.File, first.Line)))
@@ -188,6 +191,22 @@ func (f *playbookFile) compile(env *expr.Env, actions map[string]Action, file st
 		case ids[s.ID]:
 			list.Add(s.Problem(fmt.Sprintf("step id %q is used twice", s.ID)))
 		}
+		for _, t := range append(sortedValues(s.With), s.When) {
+			for _, use := range stepUse.FindAllStringSubmatchIndex(t.Value, -1) {
+				name := ""
+				for i := 2; i < len(use); i += 2 {
+					if use[i] >= 0 {
+						name = t.Value[use[i]:use[i+1]]
+					}
+				}
+				if name == s.ID || !ids[name] {
+					before := t.Value[:use[0]]
+					p := t.Problem(1+strings.Count(before, "\n"), 1+len([]rune(before[strings.LastIndexByte(before, '\n')+1:])), fmt.Sprintf("step %q is not before this one", name))
+					p.Hint = problem.Suggest(name, sortedNames(ids))
+					list.Add(p)
+				}
+			}
+		}
 		ids[s.ID] = true
 		if !s.When.IsZero() {
 			st.when = take(s.When, expr.Bool)
@@ -200,21 +219,46 @@ func (f *playbookFile) compile(env *expr.Env, actions map[string]Action, file st
 		pb.steps = append(pb.steps, st)
 		pb.Actions = append(pb.Actions, st.action)
 	}
+	tried := map[bool]bool{}
 	for _, t := range f.Tests {
 		if t.Name == "" || t.Finding == nil || t.Matches == nil {
 			list.Add(t.Problem("a test wants name, finding and matches"))
 			continue
 		}
-		for id := range t.Steps {
+		for _, id := range sortedNames(t.Steps) {
 			if !ids[id] {
-				list.Add(t.Problem(fmt.Sprintf("test %q expects step %q, which does not exist", t.Name, id)))
+				p := t.Problem(fmt.Sprintf("test %q expects step %q, which does not exist", t.Name, id))
+				p.Hint = problem.Suggest(id, sortedNames(ids))
+				list.Add(p)
+			}
+			if want := t.Steps[id]; !slices.Contains(decisions, want) {
+				p := t.Problem(fmt.Sprintf("test %q expects step %q to decide %q", t.Name, id, want))
+				p.Hint = "want one of " + strings.Join(decisions, ", ")
+				list.Add(p)
 			}
 		}
+		if !*t.Matches && len(t.Steps) > 0 {
+			list.Add(t.Problem(fmt.Sprintf("test %q expects decisions of steps although the playbook should not match", t.Name)))
+		}
+		tried[*t.Matches] = true
 		pb.Tests = append(pb.Tests, PlaybookTest{Name: t.Name, Finding: t.Finding, Event: t.Event, Matches: *t.Matches, Steps: t.Steps, place: t.Place})
+	}
+	for matches, word := range map[bool]string{true: "matches", false: "does not match"} {
+		if !tried[matches] {
+			p := f.Problem(fmt.Sprintf("no test has a finding that it %s", word))
+			p.Warning = true
+			list.Add(p)
+		}
 	}
 	pb.Version = event.Hash(version...)
 	return pb
 }
+
+// decisions are what a test may expect of a step.
+var decisions = []string{Contain, AlreadyContained, Refuse, "skipped", "error"}
+
+// stepUse is an expression's look at what another step decided.
+var stepUse = regexp.MustCompile(`\bsteps(?:\.([A-Za-z_]\w*)|\[\s*(?:"([^"]*)"|'([^']*)')\s*\])`)
 
 // parameters checks a step's parameters against what its action declares.
 func (s *stepFile) parameters(actions map[string]Action, st *step, take func(yamlfile.Text, expr.Type) *expr.Program, list *problem.List) {
@@ -252,6 +296,14 @@ func (s *stepFile) parameters(actions map[string]Action, st *step, take func(yam
 		}
 		st.with = append(st.with, param{name: name, value: take(t, expr.Any)})
 	}
+}
+
+func sortedValues[V any](m map[string]V) []V {
+	out := make([]V, 0, len(m))
+	for _, name := range sortedNames(m) {
+		out = append(out, m[name])
+	}
+	return out
 }
 
 func sortedNames[V any](m map[string]V) []string {
