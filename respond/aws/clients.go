@@ -234,6 +234,22 @@ func yes(r *respond.Request, name string) (bool, error) {
 	}
 }
 
+// list reads a parameter that is a list; one that is not given is empty.
+func list[E any](r *respond.Request, name string) (out []E, ok bool) {
+	all, isList := r.Params[name].([]any)
+	if r.Params[name] != nil && !isList {
+		return nil, false
+	}
+	for _, v := range all {
+		e, ok := v.(E)
+		if !ok {
+			return nil, false
+		}
+		out = append(out, e)
+	}
+	return out, true
+}
+
 // is reports whether an AWS error has one of the codes.
 func is(err error, codes ...string) bool {
 	var api smithy.APIError

@@ -158,6 +158,8 @@ func TestRefusals(t *testing.T) {
 		{"ec2.sg.revoke-rules", map[string]any{"group": "sg-0shared"}, "shares its VPC"},
 		{"ec2.sg.revoke-rules", map[string]any{"group": groupID, "port": "22"}, "want a number"},
 		{"ec2.sg.revoke-rules", map[string]any{"group": groupID, "port": int64(65536)}, "want a number"},
+		{"ec2.sg.revoke-rules", map[string]any{"group": groupID, "keep": []any{"80"}}, "list of port numbers"},
+		{"ec2.sg.revoke-rules", map[string]any{"group": groupID, "rules": "sgr-ssh"}, "list of rule ids"},
 		{"s3.block-public-access", map[string]any{}, "names no bucket"},
 		{"s3.block-public-access", map[string]any{"bucket": "nowhere"}, "there is no bucket"},
 		{"s3.block-public-access", map[string]any{"bucket": "foreign"}, "is not of account"},
@@ -198,6 +200,7 @@ func TestAlreadyContained(t *testing.T) {
 		{"iam.user.deny-all", map[string]any{"user": "attached"}, "AWSDenyAll is attached"},
 		{"iam.user.deny-all", map[string]any{"user": "denied"}, "the inline policy theirs"},
 		{"ec2.sg.revoke-rules", map[string]any{"group": "sg-0closed"}, "no ingress rule"},
+		{"ec2.sg.revoke-rules", map[string]any{"group": groupID, "rules": []any{"sgr-office"}}, "no ingress rule"},
 		{"s3.block-public-access", map[string]any{"bucket": "guarded"}, "all four"},
 		{"cloudtrail.restore-logging", map[string]any{"trail": "fine", "multi_region": true, "global_events": true, "validation": true}, "is logging"},
 	} {

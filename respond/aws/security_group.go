@@ -70,6 +70,8 @@ func (a *revokeRules) Params() []respond.Param {
 	return []respond.Param{
 		{Name: "group", Required: true, Doc: "security group id (sg-...) or its ARN"},
 		{Name: "port", Doc: "only rules that cover this TCP or UDP port; all when left out"},
+		{Name: "keep", Doc: "ports that may be open to the world, such as [80, 443]: a rule for just one of them stays"},
+		{Name: "rules", Doc: "only the rules with these ids (sgr-...); all when the list is empty or left out"},
 	}
 }
 
@@ -99,6 +101,14 @@ func (a *revokeRules) Plan(ctx context.Context, r *respond.Request) (*respond.Pl
 	port, limited := r.Params["port"].(int64)
 	if v, given := r.Params["port"]; given && (!limited || port < 0 || port > 65535) {
 		return refuse(p, "port is %v, want a number from 0 to 65535", v)
+	}
+	keep, ok := list[int64](r, "keep")
+	if !ok {
+		return refuse(p, "keep is %v, want a list of port numbers", r.Params["keep"])
+	}
+	only, ok := list[string](r, "rules")
+	if !ok {
+		return refuse(p, "rules is %v, want a list of rule ids", r.Params["rules"])
 	}
 	client, err := a.client(p)
 	if err != nil {
@@ -130,8 +140,10 @@ func (a *revokeRules) Plan(ctx context.Context, r *respond.Request) (*respond.Pl
 	}
 	tagged := false
 	for _, rule := range state.Rules {
-		if !limited || rule.covers(port) {
+		if (!limited || rule.covers(port)) && (len(only) == 0 || slices.Contains(only, rule.ID)) {
 			switch {
+			case rule.world() && rule.From == rule.To && rule.covers(int64(rule.From)) && slices.Contains(keep, int64(rule.From)):
+				p.Warnings = append(p.Warnings, fmt.Sprintf("%s opens port %d to the world, which may be", rule.ID, rule.From))
 			case rule.world():
 				state.Revoke = append(state.Revoke, rule.ID)
 				tagged = tagged || len(rule.Tags) > 0
@@ -145,7 +157,7 @@ func (a *revokeRules) Plan(ctx context.Context, r *respond.Request) (*respond.Pl
 	}
 	p.Before = mustJSON(state)
 	if len(state.Revoke) == 0 {
-		return already(p, "no ingress rule of %s is open to the world", id)
+		return already(p, "no ingress rule of %s is open to the world that should not be", id)
 	}
 	p.Reads = append(p.Reads, call("ec2", "DescribeNetworkInterfaces", r.Account, p.Region, filter))
 	if state.Interfaces, err = a.interfaces(ctx, client, id); err != nil {
