@@ -35,27 +35,51 @@ func perEvent(b *testing.B, n int) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/event")
 }
 
-func BenchmarkEncodeBatch(b *testing.B) {
-	events := ordinaryBatch(b, 1, 100)
-	var buf []byte
-	b.ReportAllocs()
-	for b.Loop() {
-		buf = EncodeBatch(buf[:0], events)
+// flowBatch is n flow log records of one object, with columns of their own.
+func flowBatch(b *testing.B, n int) []event.Event {
+	format, err := event.ParseFlowFormat("version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action log-status vpc-id tcp-flags")
+	if err != nil {
+		b.Fatal(err)
 	}
-	perEvent(b, 100)
-	b.ReportMetric(float64(len(buf))/100, "B/event")
+	events := make([]event.Event, n)
+	for i := range events {
+		line := fmt.Appendf(nil, "5 111122223333 eni-0a1b2c 10.0.0.%d 198.51.100.7 %d 443 6 10 840 1735689600 1735689660 ACCEPT OK vpc-1 19", i%250, 30000+i)
+		if err := events[i].ScanFlow(format, line); err != nil {
+			b.Fatal(err)
+		}
+		events[i].Origin = event.Origin{Source: "files", Object: "a.log.gz", Line: int64(i)}
+	}
+	return events
+}
+
+func BenchmarkEncodeBatch(b *testing.B) {
+	for name, events := range map[string][]event.Event{"cloudtrail": ordinaryBatch(b, 1, 100), "flow": flowBatch(b, 100)} {
+		b.Run(name, func(b *testing.B) {
+			var buf []byte
+			b.ReportAllocs()
+			for b.Loop() {
+				buf = EncodeBatch(buf[:0], events)
+			}
+			perEvent(b, 100)
+			b.ReportMetric(float64(len(buf))/100, "B/event")
+		})
+	}
 }
 
 func BenchmarkDecodeBatch(b *testing.B) {
-	buf := EncodeBatch(nil, ordinaryBatch(b, 1, 100))
-	var d Decoder
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, _, err := d.Decode(buf); err != nil {
-			b.Fatal(err)
-		}
+	for name, events := range map[string][]event.Event{"cloudtrail": ordinaryBatch(b, 1, 100), "flow": flowBatch(b, 100)} {
+		b.Run(name, func(b *testing.B) {
+			buf := EncodeBatch(nil, events)
+			var d Decoder
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, _, err := d.Decode(buf); err != nil {
+					b.Fatal(err)
+				}
+			}
+			perEvent(b, 100)
+		})
 	}
-	perEvent(b, 100)
 }
 
 func BenchmarkPublishEvents(b *testing.B) {
