@@ -23,6 +23,7 @@ type Reader struct {
 	origin   event.Origin
 	identity string
 	ingested time.Time
+	clock    bool // ingested is when the window was filled
 	pending  int
 	skip     int64 // batches that are durable already
 	stats    Stats
@@ -46,7 +47,8 @@ type Object struct {
 	Live bool
 	// Skip is how many batches of the object are durable already.
 	Skip int64
-	// Ingested is when reading began; the zero time is now.
+	// Ingested is when the records were received; the zero time is when their
+	// bytes were read.
 	Ingested time.Time
 }
 
@@ -59,9 +61,7 @@ func (r *Reader) Read(ctx context.Context, o Object, in io.Reader, sink Sink) (S
 	r.ctx, r.sink, r.identity, r.skip, r.ingested = ctx, sink, o.Identity, o.Skip, o.Ingested
 	r.origin = event.Origin{Source: o.Source, Object: o.Name}
 	r.stats, r.pending, r.format, r.started, r.lead = Stats{}, 0, nil, false, r.lead[:0]
-	if r.ingested.IsZero() {
-		r.ingested = time.Now().UTC()
-	}
+	r.clock = r.ingested.IsZero()
 	live := o.Live
 	stream, err := r.open.open(&counting{r: in, progress: sink.Progress})
 	if err != nil {
@@ -129,7 +129,11 @@ func (r *Reader) more() (bool, error) {
 	if err := r.flush(); err != nil {
 		return false, err
 	}
-	return r.win.fill(), nil
+	ok := r.win.fill()
+	if r.clock {
+		r.ingested = time.Now().UTC()
+	}
+	return ok, nil
 }
 
 // peek skips white space and returns the next byte; false at the end.
@@ -156,9 +160,6 @@ func (r *Reader) slot() *event.Event { return &r.events[r.pending] }
 func (r *Reader) keep(offset, line int64) error {
 	e := &r.events[r.pending]
 	e.Ingested = r.ingested
-	if r.win.live {
-		e.Ingested = time.Now().UTC()
-	}
 	e.Origin = r.origin
 	e.Origin.Offset, e.Origin.Line = offset, line
 	r.started = true
