@@ -1,6 +1,7 @@
 package playbooks_test
 
 import (
+	"context"
 	"encoding/json"
 	"maps"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
 	"riposte/detect"
+	"riposte/event"
 	"riposte/internal/awsfake"
 	"riposte/internal/expr"
 	"riposte/playbooks"
@@ -51,18 +53,47 @@ func TestShippedPlaybooks(t *testing.T) {
 	if len(p.List()) < 8 {
 		t.Errorf("only %d playbooks", len(p.List()))
 	}
-	tests := map[string]int{}
+	if w := p.Warnings(); len(w) > 0 {
+		t.Errorf("they load with warnings:\n%v", w)
+	}
+	came := map[string]bool{} // what steps came to in some test
 	for _, r := range p.Test(t.Context(), acts) {
-		tests[r.Playbook]++
 		if !r.Passed {
 			t.Errorf("%s: %s: %s", r.Playbook, r.Test, r.Reason)
 		}
-	}
-	for _, pb := range p.List() {
-		if tests[pb.ID] < 2 {
-			t.Errorf("%s has %d tests, want one that matches and one that does not", pb.ID, tests[pb.ID])
+		if r.Run != nil {
+			for _, s := range r.Run.Steps {
+				came[r.Playbook+" "+s.ID+" "+s.Decision()] = true
+			}
 		}
 	}
+	for _, pb := range p.List() {
+		expected := map[string]bool{}
+		for _, test := range pb.Tests {
+			for id := range test.Steps {
+				expected[id] = true
+			}
+			if test.Matches && len(test.Steps) == 0 {
+				t.Errorf("%s: test %q matches and expects nothing of the steps", pb.ID, test.Name)
+			}
+		}
+		for _, id := range steps(p, pb, acts) {
+			if !expected[id] || !came[pb.ID+" "+id+" contain"] {
+				t.Errorf("%s: no test shows step %s contain", pb.ID, id)
+			}
+			if id != "tell" && !came[pb.ID+" "+id+" skipped"] && !came[pb.ID+" "+id+" refuse"] && !came[pb.ID+" "+id+" already-contained"] {
+				t.Errorf("%s: no test shows step %s hold back", pb.ID, id)
+			}
+		}
+	}
+}
+
+// steps are the ids of a playbook's steps.
+func steps(p *respond.Playbooks, pb *respond.Playbook, acts map[string]respond.Action) (ids []string) {
+	for _, s := range p.Simulate(context.Background(), pb, &event.Finding{Severity: event.Info, Account: "111122223333"}, acts).Steps {
+		ids = append(ids, s.ID)
+	}
+	return ids
 }
 
 // TestRulesExist: a playbook that names a rule which nobody ships would never run.
