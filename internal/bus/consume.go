@@ -123,14 +123,14 @@ func (b *Bus) keepAt(ctx context.Context, what string, f func(context.Context) e
 			err = ErrClosed
 		}
 		refused := errors.As(err, &api) && api.Code >= 400 && api.Code < 500 && !errors.Is(err, jetstream.ErrConsumerNotFound)
-		if inOurWords(err) == ErrClosed || errors.Is(err, jetstream.ErrInvalidConsumerName) || refused {
+		if errors.Is(inOurWords(err), ErrClosed) || errors.Is(err, jetstream.ErrInvalidConsumerName) || refused {
 			return fmt.Errorf("%s: %w", what, inOurWords(err))
 		}
 		if time.Since(began) > time.Minute {
 			wait.Reset()
 		}
 		pause := wait.NextBackOff()
-		b.log.WarnContext(ctx, "interrupted, going on", "what", what, "err", err, "wait", pause.String())
+		b.log.WarnContext(ctx, "interrupted, going on", "what", what, "err", inOurWords(err), "wait", pause.String())
 		if !sleep(ctx, pause) {
 			return nil
 		}

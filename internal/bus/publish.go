@@ -195,7 +195,7 @@ func (b *Bus) refused(ctx context.Context, what string, err error, wait time.Dur
 
 // lasting reports errors that will be the same next time.
 func lasting(err error) bool {
-	return inOurWords(err) == ErrClosed || errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, nats.ErrBadSubject) || exists(err)
+	return errors.Is(inOurWords(err), ErrClosed) || errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, nats.ErrBadSubject) || exists(err)
 }
 
 // exists reports that a subject that must be new has a message. A cluster's
