@@ -123,8 +123,11 @@ func (r *Responder) place(ctx context.Context, f *event.Finding) (id string, abs
 // incident that was absorbed takes nothing more, so what is added to it before it
 // is closed is absorbed with it, and what comes later follows it home.
 func (r *Responder) fold(ctx context.Context, id string, absorbed []string, f *event.Finding) (*Incident, error) {
-	for {
-		home, err := r.follow(ctx, id)
+	for try := 0; ; try++ {
+		home, err := link{ID: id}, error(nil)
+		if try > 0 || len(absorbed) > 0 { // else it is most likely where the book says
+			home, err = r.follow(ctx, id)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -288,13 +291,9 @@ func (r *Responder) save(ctx context.Context, run *Run) error {
 		return fmt.Errorf("save the run: %w", err)
 	}
 	for id := run.Incident; ; {
-		home, err := r.follow(ctx, id)
-		if err != nil {
-			return fmt.Errorf("name the run in its incident: %w", err)
-		}
 		var in Incident
 		named := false
-		err = swap(ctx, r, r.Incidents, home.ID, func(stored *Incident) bool {
+		err := swap(ctx, r, r.Incidents, id, func(stored *Incident) bool {
 			named = stored.Merged == "" && stored.ID != "" && stored.name(run.ID)
 			in = *stored
 			return named
@@ -303,7 +302,11 @@ func (r *Responder) save(ctx context.Context, run *Run) error {
 		case err != nil:
 			return fmt.Errorf("name the run in its incident: %w", err)
 		case in.Merged != "":
-			id = in.Merged
+			home, err := r.follow(ctx, in.Merged)
+			if err != nil {
+				return fmt.Errorf("name the run in its incident: %w", err)
+			}
+			id = home.ID
 		case named:
 			if err := r.changed(ctx, &in); err != nil {
 				return fmt.Errorf("announce incident %s: %w", in.ID, err)
