@@ -24,44 +24,51 @@ const maxShown = 256
 func (p *Program) Explain(in *Input) event.Truth {
 	p.explainOnce.Do(func() {
 		p.explain, p.explainErr = p.env.env.Program(p.ast, cel.EvalOptions(cel.OptTrackState))
+		x := &explainer{info: p.ast.NativeRep().SourceInfo()}
+		p.outline = x.outline(p.ast.NativeRep().Expr())
 	})
 	if p.explainErr != nil {
 		return event.Truth{Expr: p.text, Error: p.explainErr.Error()}
 	}
 	_, details, err := p.explain.Eval(in)
-	x := &explainer{info: p.ast.NativeRep().SourceInfo()}
+	var state interpreter.EvalState
 	if details != nil {
-		x.state = details.State()
+		state = details.State()
 	}
-	t := x.truth(p.ast.NativeRep().Expr())
+	t := p.outline.truth(state)
 	if err != nil && t.Error == "" {
 		t.Error = err.Error()
 	}
 	return t
 }
 
-type explainer struct {
-	info  *ast.SourceInfo
-	state interpreter.EvalState
+// told is what an explanation says of one sub-expression, whatever its value:
+// its text, whether it reads a secret, the parts below it.
+type told struct {
+	id     int64
+	text   string
+	secret bool
+	steps  []told
 }
 
-// truth explains one sub-expression: a connective by its operands, a comparison
-// or a call by the values that went into it.
-func (x *explainer) truth(e ast.Expr) event.Truth {
-	t := event.Truth{Expr: x.text(e)}
-	x.value(e, &t)
+type explainer struct{ info *ast.SourceInfo }
+
+// outline prepares the explanation of one sub-expression: a connective by its
+// operands, a comparison or a call by what goes into it.
+func (x *explainer) outline(e ast.Expr) told {
+	o := told{id: e.ID(), text: x.text(e), secret: secret(e)}
 	if e.Kind() != ast.CallKind {
-		return t
+		return o
 	}
 	call := e.AsCall()
 	switch call.FunctionName() {
 	case operators.LogicalAnd, operators.LogicalOr:
 		for _, operand := range x.operands(e, call.FunctionName()) {
-			t.Steps = append(t.Steps, x.truth(operand))
+			o.steps = append(o.steps, x.outline(operand))
 		}
 	case operators.LogicalNot, operators.Conditional:
 		for _, a := range call.Args() {
-			t.Steps = append(t.Steps, x.truth(a))
+			o.steps = append(o.steps, x.outline(a))
 		}
 	default:
 		args := call.Args()
@@ -72,7 +79,20 @@ func (x *explainer) truth(e ast.Expr) event.Truth {
 			if k := a.Kind(); k == ast.LiteralKind || k == ast.ListKind && x.constantList(a) {
 				continue
 			}
-			t.Steps = append(t.Steps, x.truth(a))
+			o.steps = append(o.steps, x.outline(a))
+		}
+	}
+	return o
+}
+
+// truth tells the values that an evaluation left; state is nil when it left none.
+func (o *told) truth(state interpreter.EvalState) event.Truth {
+	t := event.Truth{Expr: o.text}
+	o.value(state, &t)
+	if len(o.steps) > 0 {
+		t.Steps = make([]event.Truth, len(o.steps))
+		for i := range o.steps {
+			t.Steps[i] = o.steps[i].truth(state)
 		}
 	}
 	return t
@@ -126,11 +146,11 @@ func secret(e ast.Expr) bool {
 	return found
 }
 
-func (x *explainer) value(e ast.Expr, t *event.Truth) {
-	if x.state == nil {
+func (o *told) value(state interpreter.EvalState, t *event.Truth) {
+	if state == nil {
 		return
 	}
-	v, ok := x.state.Value(e.ID())
+	v, ok := state.Value(o.id)
 	if !ok || v == nil {
 		return
 	}
@@ -142,7 +162,7 @@ func (x *explainer) value(e ast.Expr, t *event.Truth) {
 		t.Value = shown(v)
 	default:
 		// A verdict about a secret may be told, the secret may not.
-		if secret(e) {
+		if o.secret {
 			t.Value = json.RawMessage(`"` + event.Redacted + `"`)
 			return
 		}

@@ -23,6 +23,7 @@ type Program struct {
 
 	explainOnce sync.Once
 	explain     cel.Program
+	outline     told
 	explainErr  error
 }
 
