@@ -9,6 +9,7 @@ import (
 	"io"
 	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -85,13 +86,13 @@ func (h *hunt) run(ctx context.Context, paths []string) error {
 	if h.workers < 1 {
 		return fmt.Errorf("--workers %d: want 1 or more", h.workers)
 	}
-	// The live heap is the rules and a few buffers; letting garbage grow to a
-	// multiple of that costs memory that users notice and saves no time they do.
-	debug.SetGCPercent(100)
+	debug.SetGCPercent(200) // loading makes much that is needed once
 	rules, err := h.load(h.stderr)
 	if err != nil {
 		return err
 	}
+	debug.SetGCPercent(400) // as far as the limit lets it
+	debug.SetMemoryLimit(max(held(), 64<<20))
 	files := ingest.Files{Paths: paths, Stdin: h.stdin}
 	refs, err := files.List(ctx)
 	if err != nil {
@@ -135,6 +136,15 @@ func (h *hunt) run(ctx context.Context, paths []string) error {
 		return errNo
 	}
 	return nil
+}
+
+// held is the memory that the program has from the system: after loading the
+// rules, more than they need. A collection marks every compiled rule, so a hunt
+// goes on with that much and collects rarely, instead of giving it back.
+func held() int64 {
+	s := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	metrics.Read(s)
+	return int64(s[0].Value.Uint64() - s[1].Value.Uint64())
 }
 
 // huntRun is the state of one hunt, shared by its workers.
