@@ -147,6 +147,36 @@ func TestTracesFromIngestToPlan(t *testing.T) {
 	t.Errorf("no trace leads from ingest over detect and respond to plan: %v", spans)
 }
 
+// TestMetrics: a daemon that was told to serves what Prometheus reads: what came
+// in, what was found, and what waits.
+func TestMetrics(t *testing.T) {
+	dir := t.TempDir()
+	config := filepath.Join(dir, "riposte.yaml")
+	write(t, config, "data_dir: "+filepath.Join(dir, "data")+"\nroles: [ingest, detect]\ntelemetry: {metrics_listen: \"127.0.0.1:0\", log_format: json}\n")
+	p := start(t, "run", "--config", config, "--drain", "-")
+	_, url, _ := strings.Cut(p.until("metrics: http://127.0.0.1:"), "metrics: ")
+	io.WriteString(p.stdin, `{"eventVersion":"1.08","eventSource":"cloudtrail.amazonaws.com","eventName":"StopLogging","eventTime":"2026-01-01T00:00:00Z","eventID":"e1","recipientAccountId":"111122223333"}`+"\n")
+	p.until(`"msg":"finding"`)
+	res, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(res.Body)
+	res.Body.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`riposte_ingest_events_total{kind="cloudtrail",source="stdin"} 1`, `riposte_findings_total{rule="evasion.trail-stopped",severity="critical"} 1`,
+		`riposte_detect_latency_seconds_count 1`, `riposte_stream_pending{consumer="detect"} `, `riposte_stream_pending{consumer="dead-letters"} 0`,
+	} {
+		if !strings.Contains(string(body), want) {
+			t.Errorf("no %s in\n%s", want, body)
+		}
+	}
+	p.end()
+}
+
 // TestRulesReload: a daemon takes rules that change while it runs, on a file's
 // change and on SIGHUP; a mistake never replaces the rules that run.
 func TestRulesReload(t *testing.T) {

@@ -86,8 +86,12 @@ func (p *program) daemon(ctx context.Context, c Config, drain bool) (err error) 
 		}
 		fmt.Fprintf(p.stderr, "console: %s\n", url)
 	}
-	if err := pl.serveMetrics(ctx, g); err != nil {
+	metrics, err := pl.serveMetrics(ctx, g)
+	if err != nil {
 		return err
+	}
+	if metrics != "" {
+		fmt.Fprintf(p.stderr, "metrics: %s\n", metrics)
 	}
 	g.Go(func() error { return pl.reloadOnSignal(ctx) })
 	g.Go(func() error {

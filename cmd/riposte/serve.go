@@ -32,10 +32,11 @@ func (p *pipeline) serveConsole(ctx context.Context, g *errgroup.Group, addr str
 	return fmt.Sprintf("http://%s/?token=%s", l.Addr(), token), nil
 }
 
-// serveMetrics serves Prometheus' text format where telemetry.metrics_listen says.
-func (p *pipeline) serveMetrics(ctx context.Context, g *errgroup.Group) error {
+// serveMetrics serves Prometheus' text format where telemetry.metrics_listen
+// says, and returns the address; "" when it is not to be served.
+func (p *pipeline) serveMetrics(ctx context.Context, g *errgroup.Group) (string, error) {
 	if p.cfg.Telemetry.MetricsListen == "" {
-		return nil
+		return "", nil
 	}
 	err := p.tel.Gauge("riposte.stream.pending", "messages that a consumer has not handled", "consumer", func(ctx context.Context, observe func(int64, string)) {
 		h, err := p.bus.Health(ctx)
@@ -51,16 +52,16 @@ func (p *pipeline) serveMetrics(ctx context.Context, g *errgroup.Group) error {
 		observe(int64(h.DeadLetters), "dead-letters")
 	})
 	if err != nil {
-		return fmt.Errorf("measure the streams: %w", err)
+		return "", fmt.Errorf("measure the streams: %w", err)
 	}
 	l, err := listen(p.cfg.Telemetry.MetricsListen, "telemetry.metrics_listen")
 	if err != nil {
-		return err
+		return "", err
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", p.tel.Metrics)
 	serve(ctx, g, l, mux, nil)
-	return nil
+	return fmt.Sprintf("http://%s/metrics", l.Addr()), nil
 }
 
 func listen(addr, key string) (net.Listener, error) {
