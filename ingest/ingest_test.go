@@ -34,8 +34,13 @@ type got struct {
 
 func read(t testing.TB, r *ingest.Reader, data []byte) got {
 	t.Helper()
+	return readFrom(t, r, ingest.Object{Source: "files", Name: "f", Identity: "x"}, bytes.NewReader(data), new(int64))
+}
+
+func readFrom(t testing.TB, r *ingest.Reader, o ingest.Object, in io.Reader, progress *int64) got {
+	t.Helper()
 	g := got{kinds: map[string]int{}}
-	g.stats, g.err = r.Read(t.Context(), ingest.Object{Source: "files", Name: "f", Identity: "x"}, bytes.NewReader(data), ingest.Sink{
+	g.stats, g.err = r.Read(t.Context(), o, in, ingest.Sink{
 		Emit: func(_ context.Context, b ingest.Batch) error {
 			g.batches = append(g.batches, b.ID)
 			for i := range b.Events {
@@ -49,6 +54,7 @@ func read(t testing.TB, r *ingest.Reader, data []byte) got {
 			g.broken = append(g.broken, b)
 			return nil
 		},
+		Progress: func(n int64) { *progress += n },
 	})
 	return g
 }
@@ -223,9 +229,6 @@ func TestBrokenRecordCostsThatRecord(t *testing.T) {
 	} {
 		mixed := slices.Insert(slices.Clone(recs), 10, []byte(bad))
 		for _, form := range []string{"ndjson", "records"} {
-			if form == "records" && name == "brace" {
-				continue // closes the list: what follows is another document
-			}
 			g := read(t, ingest.NewReader(), wrappers[form](mixed))
 			if g.err != nil {
 				t.Errorf("%s %s: %v", form, name, g.err)
@@ -393,11 +396,17 @@ func FuzzRead(f *testing.F) {
 	}
 	f.Add([]byte("2 1 eni-1 1.1.1.1 2.2.2.2 1 2 6 1 1 1 2 ACCEPT OK\n"))
 	f.Add([]byte(`{"Records":[{"eventVersion":"1`))
+	f.Add([]byte("{\"fileVersion\":\"1.0\",\"configurationItems\":[{\"resourceType\":\"T\",\"configuration\":{}},1,]}\n[{\"eventVersion\":\"1\",\"eventType\":\"x\"}]"))
+	f.Add([]byte("# fields: srcaddr dstaddr\n1.1.1.1 2.2.2.2\nversion srcaddr action\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		a, b := read(t, ingest.NewReader(), data), read(t, ingest.NewReader(), data)
-		if diff := cmp.Diff(a.ids, b.ids); diff != "" {
-			t.Fatalf("reading twice differs: %s", diff)
+		if len(data) > 1<<16 {
+			return
 		}
+		if bytes.HasPrefix(data, []byte{0x1f, 0x8b}) || bytes.HasPrefix(data, []byte{0x28, 0xb5, 0x2f, 0xfd}) {
+			read(t, ingest.NewReader(), data) // compressed already: that it ends is all that is asked
+			return
+		}
+		sameHoweverRead(t, "fuzz", data)
 	})
 }
 

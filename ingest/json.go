@@ -132,15 +132,26 @@ func (r *Reader) list() error {
 			return nil
 		case ',':
 			r.win.pos++
+		case '}':
+			// It closes nothing: the rest of a record that was set aside, or
+			// one brace too many behind a good one.
+			offset := r.win.offset()
+			r.win.pos++
+			if offset == r.aside {
+				r.aside++
+			} else if err := r.broken(0, offset, 0, []byte{c}, "a closing brace without its opening one"); err != nil {
+				return err
+			}
 		case '{':
 			if err := r.record(true); err != nil {
 				return err
 			}
 		default:
+			offset := r.win.offset()
 			if err := r.skipValue(); err != nil {
 				return err
 			}
-			if err := r.broken(0, r.win.offset(), 0, nil, "a record is a JSON object"); err != nil {
+			if err := r.broken(0, offset, 0, nil, "a record is a JSON object"); err != nil {
 				return err
 			}
 		}
@@ -287,17 +298,7 @@ func (r *Reader) resync(cause error, inList bool) error {
 	}
 	n := len(rest)
 	if inList {
-		if end, err := event.SkipValue(rest); err == nil {
-			n = end
-		}
-		for _, l := range [][]byte{r.lead, lead(rest)} {
-			if len(l) == 0 {
-				continue
-			}
-			if next := bytes.Index(rest[1:], l); next >= 0 && next+1 < n {
-				n = next + 1
-			}
-		}
+		n = r.nextElement(rest)
 	} else if end := nextDocument(rest); end >= 0 {
 		n = end
 	}
@@ -312,7 +313,33 @@ func (r *Reader) resync(cause error, inList bool) error {
 	}
 	raw := r.win.rest()[:n]
 	r.win.pos += n
+	r.aside = r.win.offset()
 	return r.broken(event.CloudTrail, offset, line, raw, reason)
+}
+
+// nextElement is where the element of a list that begins rest ends: where its
+// braces close, or before that where something begins as records do. It looks at
+// pieces that grow, so that what it costs is in proportion to what it passes.
+func (r *Reader) nextElement(rest []byte) int {
+	leads := [][]byte{r.lead, lead(rest[:min(len(rest), 256)])}
+	for size := 1 << 10; ; size *= 4 {
+		piece := rest[:min(size, len(rest))]
+		n := len(piece)
+		if end, err := event.SkipValue(piece); err == nil {
+			n = end
+		}
+		for _, l := range leads {
+			if len(l) == 0 {
+				continue
+			}
+			if next := bytes.Index(piece[1:n], l); next >= 0 {
+				n = next + 1
+			}
+		}
+		if n < len(piece) || len(piece) == len(rest) {
+			return n
+		}
+	}
 }
 
 // nextDocument is the start of the next line that begins with an object or a

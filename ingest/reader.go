@@ -29,6 +29,7 @@ type Reader struct {
 	stats    Stats
 	format   *event.FlowFormat
 	started  bool   // a record was recognised
+	aside    int64  // where the last broken record ended
 	lead     []byte // how the last record of a list begins: its brace and first key
 }
 
@@ -60,7 +61,7 @@ var errForeign = errors.New("holds no telemetry that is known")
 func (r *Reader) Read(ctx context.Context, o Object, in io.Reader, sink Sink) (Stats, error) {
 	r.ctx, r.sink, r.identity, r.skip, r.ingested = ctx, sink, o.Identity, o.Skip, o.Ingested
 	r.origin = event.Origin{Source: o.Source, Object: o.Name}
-	r.stats, r.pending, r.format, r.started, r.lead = Stats{}, 0, nil, false, r.lead[:0]
+	r.stats, r.pending, r.format, r.started, r.lead, r.aside = Stats{}, 0, nil, false, r.lead[:0], -1
 	r.clock = r.ingested.IsZero()
 	live := o.Live
 	stream, err := r.open.open(&counting{r: in, progress: sink.Progress})
