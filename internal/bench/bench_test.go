@@ -82,3 +82,12 @@ func TestChoose(t *testing.T) {
 		t.Error("an unknown part is accepted")
 	}
 }
+
+func TestPeak(t *testing.T) {
+	if got := peak([]byte("Name:\tx\nVmPeak:\t  99 kB\nVmHWM:\t  1024 kB\nVmRSS:\t 3 kB\n")); got != 1<<20 {
+		t.Errorf("%d", got)
+	}
+	if got := peak([]byte("Name:\tx\n")); got != 0 {
+		t.Errorf("a process that has ended holds %d", got)
+	}
+}

@@ -12,7 +12,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"syscall"
+	"strconv"
+	"sync"
 	"time"
 )
 
@@ -33,18 +34,50 @@ func child(ctx context.Context, stdin io.Reader, stdout io.Writer, name string, 
 	var stderr bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, &stderr
 	start := time.Now()
-	err := cmd.Run()
-	u := usage{wall: time.Since(start)}
-	if cmd.ProcessState != nil {
+	err := cmd.Start()
+	var u usage
+	if err == nil {
+		stop := watchMemory(cmd.Process.Pid, &u.rss)
+		err = cmd.Wait()
+		u.wall = time.Since(start)
+		stop()
 		u.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-		if r, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-			u.rss = r.Maxrss << 10
-		}
 	}
 	if err != nil {
 		err = fmt.Errorf("%s %v: %w: %s", name, args, err, tail(stderr.Bytes()))
 	}
 	return u, stderr.Bytes(), err
+}
+
+// watchMemory keeps the most memory that a process has held. The kernel's own
+// account at its end is of no use: it begins with what the parent held when it
+// started the child.
+func watchMemory(pid int, most *int64) (stop func()) {
+	done := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				if status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid)); err == nil {
+					*most = max(*most, peak(status))
+				}
+			case <-done:
+				return
+			}
+		}
+	})
+	return func() { close(done); watching.Wait() }
+}
+
+// peak reads the line VmHWM of a process's status, in bytes; 0 when it has none.
+func peak(status []byte) int64 {
+	_, rest, _ := bytes.Cut(status, []byte("VmHWM:"))
+	line, _, _ := bytes.Cut(rest, []byte("kB"))
+	n, _ := strconv.ParseInt(string(bytes.TrimSpace(line)), 10, 64)
+	return n << 10
 }
 
 func tail(b []byte) []byte { return b[max(0, len(b)-2000):] }
