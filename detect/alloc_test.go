@@ -47,7 +47,8 @@ severity: low
 source: cloudtrail
 when: |
   eventName == "StopLogging" && eventSource == "cloudtrail.amazonaws.com" && (readOnly || userIdentity.type != "" ||
-  awsRegion != "" || errorCode in ["A%d", "B"] || userAgent.startsWith("x") || in_cidr(sourceIPAddress, "10.0.0.0/8"))
+  awsRegion != "" || errorCode in ["A%d", "B"] || userAgent.startsWith("x") || in_cidr(sourceIPAddress, "10.0.0.0/8") ||
+  userAgent.matches("(?i)(x|y)+z") || path(requestParameters, "a.b", "") == "x" || path(requestParameters, "list", []).size() > 0)
 `, i, i))
 	}
 	rs, err := detect.Load(fsys, detect.Options{})

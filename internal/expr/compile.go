@@ -13,6 +13,7 @@ import (
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/cost"
 	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/overloads"
 	"cel.dev/cel-go/common/types"
 
 	"riposte/internal/problem"
@@ -71,7 +72,8 @@ func (env *Env) Compile(t yamlfile.Text, want Type) (*Program, problem.List) {
 	if list.Err() != nil {
 		return nil, list
 	}
-	hot, err := env.env.Program(checked, cel.EvalOptions(cel.OptOptimize))
+	hot, err := env.env.Program(checked, cel.EvalOptions(cel.OptOptimize), cel.CustomDecoratorV2(lean),
+		cel.OptimizeRegex(leanRegex(overloads.Matches), leanRegex(overloads.MatchesString)))
 	if err != nil {
 		list.Add(t.Problem(1, 1, err.Error()))
 		return nil, list

@@ -159,6 +159,8 @@ func BenchmarkBool(b *testing.B) {
 		"regex": `userAgent.matches("(?i)(kali|parrot|pentoo)")`,
 		"deep":  `userIdentity.sessionContext.sessionIssuer.arn == "x"`,
 		"dyn":   `requestParameters.?s.orValue("") == "x"`,
+		"path":  `path(requestParameters, "deep.a.b", "") == "x"`,
+		"none":  `path(requestParameters, "deep.z.b", "") == "x"`,
 		"admin": `policy(requestParameters.policyDocument).admin`,
 	} {
 		p := compile(b, env, text, Bool)

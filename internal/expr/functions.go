@@ -75,7 +75,9 @@ func functions(lists Lists) []cel.EnvOption {
 		}))),
 		// path(x, "a.b.c", default): the value there when it is of the default's type, else the default.
 		cel.Function("path", cel.Overload("path_dyn_string_dyn", []*cel.Type{dyn, str, cel.TypeParamType("T")}, cel.TypeParamType("T"),
-			cel.FunctionBinding(func(args ...ref.Val) ref.Val { return path(args[0], string(args[1].(types.String)), args[2]) }))),
+			cel.FunctionBinding(func(args ...ref.Val) ref.Val {
+				return walk(args[0], strings.Split(string(args[1].(types.String)), "."), args[2])
+			}))),
 	}
 }
 
@@ -164,24 +166,6 @@ func elements(v ref.Val) []ref.Val {
 		out = append(out, it.Next())
 	}
 	return out
-}
-
-func path(v ref.Val, dotted string, fallback ref.Val) ref.Val {
-	for name := range strings.SplitSeq(dotted, ".") {
-		m, ok := v.(traits.Mapper)
-		if !ok {
-			return fallback
-		}
-		inner, found := m.Find(types.String(name))
-		if !found {
-			return fallback
-		}
-		v = inner
-	}
-	if v.Type() != fallback.Type() {
-		return fallback
-	}
-	return v
 }
 
 // toNative turns a CEL value into plain Go: string, int64, float64, bool, []any,

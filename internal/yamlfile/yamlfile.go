@@ -129,8 +129,11 @@ func (d *decoder) decode(n *yaml.Node, v reflect.Value, path string) {
 		return
 	}
 	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" {
-		if v.Kind() == reflect.Interface {
+		switch v.Kind() {
+		case reflect.Interface:
 			v.SetZero()
+		case reflect.Struct:
+			d.fields(n, v, map[string]reflect.Value{}, new([]string)) // empty, but it has a place
 		}
 		return
 	}
