@@ -26,7 +26,7 @@ const (
 	// evidence of one, maxEvidence that of all.
 	maxFinding     = 10 << 10
 	maxOwnEvidence = 128 << 10
-	maxEvidence    = 1 << 20
+	maxEvidence    = 256 << 10
 	// maxOthers is how many findings beyond MaxFindings are told from one
 	// another; a repeat beyond that is counted again.
 	maxOthers   = 20_000

@@ -147,7 +147,7 @@ func TestIncidentIsBounded(t *testing.T) {
 				t.Error("the worst finding has lost its evidence")
 			}
 		}
-		if kept < 8 || kept > 16 {
+		if kept < maxEvidence/maxOwnEvidence || kept > 8 {
 			t.Errorf("%d findings keep their evidence", kept)
 		}
 		if first == nil {

@@ -197,6 +197,15 @@ func causes(f *event.Finding) []string {
 	return out
 }
 
+// copy returns an incident that later changes of this one leave as it is.
+func (in *Incident) copy() Incident {
+	out := *in
+	out.Findings, out.Entities, out.Rules = slices.Clone(in.Findings), slices.Clone(in.Entities), slices.Clone(in.Rules)
+	out.Runs, out.Causes, out.Absorbed = slices.Clone(in.Runs), slices.Clone(in.Causes), slices.Clone(in.Absorbed)
+	out.Others, out.EvidenceLeftOut = slices.Clone(in.Others), slices.Clone(in.EvidenceLeftOut)
+	return out
+}
+
 // add folds a finding into the incident; false when it is there already.
 func (in *Incident) add(f *event.Finding) bool {
 	if in.has(f.ID) {

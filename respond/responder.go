@@ -44,6 +44,7 @@ type Config struct {
 type Responder struct {
 	Config
 	planner planner
+	memory  memory
 }
 
 // New checks the configuration.
@@ -111,7 +112,7 @@ func (r *Responder) changed(ctx context.Context, in *Incident) error {
 // place finds the finding's incident in its account's book.
 func (r *Responder) place(ctx context.Context, f *event.Finding) (id string, absorbed []string, err error) {
 	newID := event.Hash("incident", f.Account, f.ID)
-	err = swap(ctx, r, r.Books, "account "+f.Account, func(b *book) bool {
+	err = swap(ctx, r, r.Books, "book", "account "+f.Account, func(b *book) bool {
 		var changed bool
 		id, absorbed, changed = b.place(causes(f), f.Time, r.Window, newID)
 		return changed
@@ -143,9 +144,8 @@ func (r *Responder) fold(ctx context.Context, id string, absorbed []string, f *e
 			others = append(others, other)
 		}
 		var out Incident
-		err = swap(ctx, r, r.Incidents, home.ID, func(in *Incident) bool {
-			out = *in
-			if in.Merged != "" {
+		err = swap(ctx, r, r.Incidents, "incident", home.ID, func(in *Incident) bool {
+			if out = in.copy(); in.Merged != "" {
 				return false
 			}
 			changed := in.ID == ""
@@ -158,8 +158,9 @@ func (r *Responder) fold(ctx context.Context, id string, absorbed []string, f *e
 					changed = true
 				}
 			}
-			changed = in.add(f) || changed
-			out = *in
+			if changed = in.add(f) || changed; changed {
+				out = in.copy()
+			}
 			return changed
 		})
 		if err != nil || out.Merged == "" {
@@ -168,12 +169,10 @@ func (r *Responder) fold(ctx context.Context, id string, absorbed []string, f *e
 	}
 }
 
-// link is the part of an incident that says how it hangs together with others;
-// reading only that is several times quicker.
+// link is the part of an incident that says how it hangs together with others.
 type link struct {
-	ID       string   `json:"-"`
-	Merged   string   `json:"merged"`
-	Absorbed []string `json:"absorbed"`
+	ID, Merged string
+	Absorbed   []string
 }
 
 // follow returns the incident that id became part of in the end, which may not
@@ -182,7 +181,10 @@ func (r *Responder) follow(ctx context.Context, id string) (link, error) {
 	seen := map[string]bool{}
 	for {
 		var in link
-		if err := swap(ctx, r, r.Incidents, id, func(stored *link) bool { in = *stored; return false }); err != nil {
+		if err := swap(ctx, r, r.Incidents, "incident", id, func(stored *Incident) bool {
+			in = link{stored.ID, stored.Merged, slices.Clone(stored.Absorbed)}
+			return false
+		}); err != nil {
 			return in, err
 		}
 		if in.Merged == "" {
@@ -201,13 +203,13 @@ func (r *Responder) follow(ctx context.Context, id string) (link, error) {
 // written yet is closed too: whoever was about to write it follows.
 func (r *Responder) close(ctx context.Context, id, into string) (Incident, error) {
 	var out Incident
-	err := swap(ctx, r, r.Incidents, id, func(in *Incident) bool {
+	err := swap(ctx, r, r.Incidents, "incident", id, func(in *Incident) bool {
 		changed := in.Merged == ""
 		if changed {
 			in.ID, in.Merged, in.Status = id, into, "closed"
 			in.Severity = max(in.Severity, event.Info)
 		}
-		out = *in
+		out = in.copy()
 		return changed
 	})
 	if err != nil {
@@ -280,7 +282,7 @@ func (r *Responder) run(ctx context.Context, pb *Playbook, f *event.Finding, in 
 
 // save keeps the run where people look and names it in its incident.
 func (r *Responder) save(ctx context.Context, run *Run) error {
-	err := swap(ctx, r, r.Runs, run.ID, func(stored *Run) bool {
+	err := swap(ctx, r, r.Runs, "", run.ID, func(stored *Run) bool {
 		if stored.Status == run.Status && len(stored.Steps) == len(run.Steps) {
 			return false
 		}
@@ -293,9 +295,9 @@ func (r *Responder) save(ctx context.Context, run *Run) error {
 	for id := run.Incident; ; {
 		var in Incident
 		named := false
-		err := swap(ctx, r, r.Incidents, id, func(stored *Incident) bool {
+		err := swap(ctx, r, r.Incidents, "incident", id, func(stored *Incident) bool {
 			named = stored.Merged == "" && stored.ID != "" && stored.name(run.ID)
-			in = *stored
+			in = stored.copy()
 			return named
 		})
 		switch {
@@ -362,41 +364,6 @@ func (run *Run) apply(e *entry) {
 		run.Ended, run.Status = e.Time, "planned"
 		if slices.ContainsFunc(run.Steps, func(s StepRun) bool { return s.Error != "" }) {
 			run.Status = "failed"
-		}
-	}
-}
-
-// swap changes a value by compare and swap until nobody else wrote in between.
-// change gets the zero value when there is none, and says whether to write.
-func swap[V any](ctx context.Context, r *Responder, t Table, key string, change func(*V) bool) error {
-	for {
-		var v V
-		raw, rev, err := t.Get(ctx, key)
-		missing := errors.Is(err, r.NotFound)
-		if err != nil && !missing {
-			return err
-		}
-		if !missing {
-			if err := json.Unmarshal(raw, &v); err != nil {
-				return fmt.Errorf("read %s: %w", key, err)
-			}
-		}
-		if !change(&v) {
-			return nil
-		}
-		if raw, err = json.Marshal(v); err != nil {
-			return fmt.Errorf("write %s: %w", key, err)
-		}
-		if missing {
-			_, err = t.Create(ctx, key, raw)
-		} else {
-			_, err = t.Update(ctx, key, raw, rev)
-		}
-		if err == nil || !errors.Is(err, r.Conflict) {
-			return err
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
 		}
 	}
 }
