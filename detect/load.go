@@ -176,8 +176,8 @@ func (l *loaded) compile(envs *environments) {
 	}
 	var f ruleFile
 	l.problems.AddErr(shown, yamlfile.Decode(shown, data, &f))
-	if f.Line == 0 {
-		return // not even a mapping
+	if f.Line == 0 || f.ID.IsZero() && f.Title.IsZero() && f.Source.IsZero() && f.When.IsZero() && l.problems.Err() != nil {
+		return // not even a mapping, or nothing in it is a rule's
 	}
 	r, problems := f.compile(shown, envs)
 	l.problems = append(l.problems, problems...)

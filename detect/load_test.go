@@ -168,6 +168,9 @@ func TestLoadProblems(t *testing.T) {
 		"both files' sins": {files: fstest.MapFS{"a.yaml": file(with("severity", "x")), "b/b.yml": file(with("source", "x"))}, want: []string{"rules/a.yaml:3:11", "rules/b/b.yml:4:9"}},
 	} {
 		rs, err := detect.LoadAll([]detect.Folder{{Name: "rules", FS: c.files}}, detect.Options{Lists: lists(t), Disable: c.disable, MaxCost: c.maxCost})
+		if name == "a list of rules" && strings.Count(err.Error(), "rules/a.yaml") != 1 {
+			t.Errorf("%s: more is said than that: %v", name, err)
+		}
 		if err == nil || rs != nil {
 			t.Errorf("%s: it loads", name)
 			continue

@@ -165,13 +165,13 @@ func (d *decoder) decode(n *yaml.Node, v reflect.Value, path string) {
 }
 
 func (d *decoder) structure(n *yaml.Node, v reflect.Value, path string) {
+	fields := map[string]reflect.Value{}
+	var names []string
+	d.fields(n, v, fields, &names) // which has a place even if it is nothing else
 	if n.Kind != yaml.MappingNode {
 		d.wrong(n, path, "keys and values")
 		return
 	}
-	fields := map[string]reflect.Value{}
-	var names []string
-	d.fields(n, v, fields, &names)
 	for key, value := range d.pairs(n) {
 		field, ok := fields[key.Value]
 		if !ok {
