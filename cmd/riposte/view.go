@@ -181,8 +181,34 @@ func (v *view) Incident(ctx context.Context, id string) (respond.Incident, []res
 		}
 		runs = append(runs, r)
 	}
+	if err := v.fill(ctx, in); err != nil {
+		return *in, nil, err
+	}
 	slices.SortStableFunc(runs, func(a, b respond.Run) int { return cmp.Or(a.Started.Compare(b.Started), strings.Compare(a.ID, b.ID)) })
 	return *in, runs, nil
+}
+
+// fill takes the evidence that the incident had no room for from the stream of
+// findings, as far as that goes back.
+func (v *view) fill(ctx context.Context, in *respond.Incident) error {
+	var still []string
+	for i := range in.Findings {
+		f := &in.Findings[i]
+		if !slices.Contains(in.EvidenceLeftOut, f.ID) {
+			continue
+		}
+		whole, found, err := v.bus.Finding(ctx, f.ID)
+		if err != nil {
+			return err
+		}
+		if !found {
+			still = append(still, f.ID)
+			continue
+		}
+		f.Evidence = whole.Evidence
+	}
+	in.EvidenceLeftOut = still
+	return nil
 }
 
 // Rules implements console.Reader.
@@ -221,7 +247,7 @@ func (v *view) Health(ctx context.Context) (console.Health, error) {
 			stream.Consumers = append(stream.Consumers, console.Consumer{Name: c.Name, Pending: c.Pending, Unacked: c.Unacked, Redelivered: c.Redelivered})
 		}
 		h.Streams = append(h.Streams, stream)
-		if s.Name == "DEAD" && s.Messages > 0 {
+		if s.Name == bus.DeadStream && s.Messages > 0 {
 			from := max(s.FirstSeq, s.LastSeq-min(s.LastSeq, shownLetters)+1)
 			letters, err := v.bus.DeadLetters(ctx, from, shownLetters)
 			if err != nil {

@@ -18,12 +18,14 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
+// DeadStream is the name of the stream of dead letters in Health.
+const DeadStream = "DEAD"
+
 // The streams and their subjects.
 const (
 	eventsStream    = "EVENTS"
 	findingsStream  = "FINDINGS"
 	incidentsStream = "INCIDENTS"
-	deadStream      = "DEAD"
 
 	eventsSubject    = "events.batch"
 	findingsPrefix   = "findings."
@@ -182,7 +184,7 @@ func (b *Bus) makeStreams(ctx context.Context, c Config) error {
 		base(eventsStream, eventsSubject, c.EventsMaxBytes, jetstream.DiscardNew),
 		base(findingsStream, findingsPrefix+">", c.FindingsMaxBytes, jetstream.DiscardNew),
 		incidents,
-		base(deadStream, deadPrefix+">", c.DeadMaxBytes, jetstream.DiscardNew),
+		base(DeadStream, deadPrefix+">", c.DeadMaxBytes, jetstream.DiscardNew),
 	} {
 		if _, err := b.js.CreateOrUpdateStream(ctx, s); err != nil {
 			return fmt.Errorf("make the stream %s: %w", s.Name, err)

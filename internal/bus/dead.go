@@ -70,7 +70,7 @@ func (b *Bus) DeadLetter(ctx context.Context, d DeadLetter) error {
 
 // DeadLetters lists at most limit letters from sequence from on, oldest first.
 func (b *Bus) DeadLetters(ctx context.Context, from uint64, limit int) ([]DeadLetter, error) {
-	s, err := b.js.Stream(ctx, deadStream)
+	s, err := b.js.Stream(ctx, DeadStream)
 	if err != nil {
 		return nil, fmt.Errorf("open the dead letters: %w", inOurWords(err))
 	}
@@ -107,7 +107,7 @@ func readLetter(msg *jetstream.RawStreamMsg) (DeadLetter, error) {
 // record is read again as the kind it should be. Then the letter is removed. A
 // record that still does not read stays, and the error says why.
 func (b *Bus) Replay(ctx context.Context, seq uint64) error {
-	s, err := b.js.Stream(ctx, deadStream)
+	s, err := b.js.Stream(ctx, DeadStream)
 	if err != nil {
 		return fmt.Errorf("open the dead letters: %w", inOurWords(err))
 	}

@@ -39,7 +39,7 @@ type Health struct {
 // Health asks the server about every stream and consumer.
 func (b *Bus) Health(ctx context.Context) (Health, error) {
 	var h Health
-	for _, name := range []string{eventsStream, findingsStream, incidentsStream, deadStream} {
+	for _, name := range []string{eventsStream, findingsStream, incidentsStream, DeadStream} {
 		s, err := b.js.Stream(ctx, name)
 		if err != nil {
 			return h, fmt.Errorf("ask about %s: %w", name, inOurWords(err))
@@ -60,7 +60,7 @@ func (b *Bus) Health(ctx context.Context) (Health, error) {
 		if err := list.Err(); err != nil {
 			return h, fmt.Errorf("ask about the consumers of %s: %w", name, inOurWords(err))
 		}
-		if name == deadStream {
+		if name == DeadStream {
 			h.DeadLetters = info.State.Msgs
 		}
 		h.Streams = append(h.Streams, sh)

@@ -343,3 +343,22 @@ func sleep(ctx context.Context, d time.Duration) bool {
 		return false
 	}
 }
+
+// Finding returns a finding that the stream still holds; false when it does not.
+func (b *Bus) Finding(ctx context.Context, id string) (f event.Finding, found bool, err error) {
+	s, err := b.js.Stream(ctx, findingsStream)
+	if err != nil {
+		return f, false, fmt.Errorf("open the findings: %w", inOurWords(err))
+	}
+	msg, err := s.GetLastMsgForSubject(ctx, findingsPrefix+token(id))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return f, false, nil
+	}
+	if err != nil {
+		return f, false, fmt.Errorf("read finding %s: %w", id, inOurWords(err))
+	}
+	if err := json.Unmarshal(msg.Data, &f); err != nil {
+		return f, false, fmt.Errorf("read finding %s: %w", id, err)
+	}
+	return f, true, nil
+}
