@@ -25,7 +25,11 @@ type usage struct {
 
 func cpu(u usage) float64  { return seconds(u.cpu) }
 func wall(u usage) float64 { return seconds(u.wall) }
-func rss(u usage) float64  { return float64(u.rss) / 1e6 }
+
+// cores is how many a process had while it ran: on a busy machine fewer than it
+// asked for, and its wall time says nothing then.
+func cores(u usage) float64 { return seconds(u.cpu) / seconds(u.wall) }
+func rss(u usage) float64   { return float64(u.rss) / 1e6 }
 
 // child runs a command and says what it took. Its standard error is in the error
 // when it fails.

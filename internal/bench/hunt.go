@@ -49,7 +49,8 @@ func (b *bench) hunt(ctx context.Context) error {
 	b.report.add(figure{Name: "hunt, 1 worker, CPU", Measured: median(one), Unit: "s", Note: made})
 	b.report.add(figure{Name: "hunt, 1 worker, CPU to gzip's", Measured: median(pairs(one, gz)), Unit: "×", Limit: 1.3, Note: "median of the rounds' ratios"})
 	b.report.add(figure{Name: "hunt, 2 workers, speed-up", Measured: slices.Min(over(r.one, wall)) / slices.Min(over(r.two, wall)), Unit: "×", Limit: 1.8, AtLeast: true,
-		Note: fmt.Sprintf("best wall %.2f s to %.2f s; CPU %.2f s to %.2f s", slices.Min(over(r.one, wall)), slices.Min(over(r.two, wall)), median(one), median(two))})
+		Note: fmt.Sprintf("best wall %.2f s to %.2f s, in which they had %.2f and %.2f cores; 2 × CPU of one / CPU of two is %.2f", slices.Min(over(r.one, wall)), slices.Min(over(r.two, wall)),
+			slices.Max(over(r.one, cores)), slices.Max(over(r.two, cores)), 2*median(pairs(one, two)))})
 	b.report.add(figure{Name: "hunt, most memory held", Measured: slices.Max(append(over(r.one, rss), over(r.two, rss)...)), Unit: "MB", Limit: 128,
 		Note: fmt.Sprintf("1 worker %.0f, 2 workers %.0f", slices.Max(over(r.one, rss)), slices.Max(over(r.two, rss)))})
 

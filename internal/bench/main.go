@@ -12,9 +12,12 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/signal"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 )
@@ -83,16 +86,30 @@ func run(ctx context.Context, o options, size string) (missed bool, err error) {
 		return false, fmt.Errorf("%w: build it first, or name it with -riposte", err)
 	}
 	b := &bench{options: o, progress: os.Stderr}
+	b.report.add(figure{Name: "load of the machine at the start", Measured: load(), Unit: "processes", Note: fmt.Sprintf("%d cores; wall times count when it is near 0", runtime.NumCPU())})
 	for _, p := range wanted {
 		fmt.Fprintf(b.progress, "%s ...\n", p.name)
 		if err := p.run(b, ctx); err != nil {
 			return false, fmt.Errorf("%s: %w", p.name, err)
 		}
 	}
-	if o.json {
+	if o.json { // NaN is no JSON: what could not be measured is left out
+		b.report = slices.DeleteFunc(b.report, func(f figure) bool { return math.IsNaN(f.Measured) })
 		return b.report.missed(), json.NewEncoder(os.Stdout).Encode(b.report)
 	}
 	return b.report.missed(), b.report.print(os.Stdout)
+}
+
+// load is how many processes wanted to run in the last minute, NaN where the
+// system does not tell.
+func load() float64 {
+	data, err := os.ReadFile("/proc/loadavg")
+	first, _, _ := strings.Cut(string(data), " ")
+	v, parseErr := strconv.ParseFloat(first, 64)
+	if err != nil || parseErr != nil {
+		return math.NaN()
+	}
+	return v
 }
 
 // choose returns the parts that only names, all when it is empty.

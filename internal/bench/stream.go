@@ -58,7 +58,8 @@ func (b *bench) stream(ctx context.Context) error {
 	rate := over(done, func(d drained) float64 { return float64(d.Evaluated) / d.Seconds })
 	perEvent := over(used, func(u usage) float64 { return float64(u.cpu.Microseconds()) / float64(day.Records) })
 	b.report.add(figure{Name: "stream, events a second", Measured: quantile(rate, 1), Limit: 100_000, AtLeast: true,
-		Note: fmt.Sprintf("best of %d, median %s, start and stop included; %d events, %d findings, none lost, none twice", b.rounds, number(median(rate)), day.Records, hunted)})
+		Note: fmt.Sprintf("best of %d, median %s, start and stop included; it had %.2f cores; %d events, %d findings, none lost, none twice",
+			b.rounds, number(median(rate)), slices.Max(over(used, cores)), day.Records, hunted)})
 	b.report.add(figure{Name: "stream, CPU an event", Measured: median(perEvent), Unit: "µs", Limit: 20,
 		Note: fmt.Sprintf("2 cores to the full would be %s events/s; %.0f MB held", number(2e6/median(perEvent)), median(over(used, rss)))})
 	return nil
@@ -200,6 +201,7 @@ func (b *bench) cold(ctx context.Context) error {
 	}
 	w := over(used, wall)
 	b.report.add(figure{Name: "cold start of a hunt", Measured: median(w), Unit: "s", Limit: 0.3,
-		Note: fmt.Sprintf("median of 20, best %.3f s, p90 %.3f s; CPU %.3f s, %.0f MB held", quantile(w, 0), quantile(w, 0.9), median(over(used, cpu)), median(over(used, rss)))})
+		Note: fmt.Sprintf("median of 20, best %.3f s, p90 %.3f s; it had %.2f cores; CPU %.3f s, %.0f MB held",
+			quantile(w, 0), quantile(w, 0.9), median(over(used, cores)), median(over(used, cpu)), median(over(used, rss)))})
 	return nil
 }
