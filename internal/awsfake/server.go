@@ -39,6 +39,8 @@ type Fault struct {
 	Kind string
 	// Do is for Before.
 	Do func(w *World)
+	// After is how many bytes of a body are sent, for Truncated and Reset.
+	After int64
 }
 
 // The kinds of Fault.
@@ -64,6 +66,12 @@ type Server struct {
 	lag   int
 	stale map[string][]byte // by service: the world before the last write
 	left  map[string]int
+
+	objects map[string]map[string][]Blob // by bucket and key; the last is the latest
+	queues  map[string]*queue
+	changed chan struct{} // closed at the next change of a queue, or call
+	ahead   time.Duration // of the queues' clock
+	allow   func(action, resource string) bool
 }
 
 // New starts an endpoint on loopback. account is whose the plain credentials are.
@@ -149,6 +157,7 @@ type failure struct {
 	code    string
 	message string
 	status  int
+	header  map[string]string
 }
 
 func (f *failure) Error() string { return f.code + ": " + f.message }
@@ -162,7 +171,11 @@ var scope = regexp.MustCompile(`Credential=([^/]+)/\d{8}/([^/]+)/([^/]+)/aws4_re
 
 // ServeHTTP answers one call.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+	most := int64(2 << 20)
+	if r.Method == http.MethodPut {
+		most = 1 << 30 // an object
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, most))
 	if err != nil {
 		return
 	}
@@ -192,6 +205,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case fault != nil && fault.Kind == Deny:
 		err = fail(http.StatusForbidden, denyCode(req.service), "not authorized to perform %s:%s", req.service, req.operation)
 	case fault != nil && fault.Kind == HTML500:
+	case fault != nil && fault.Kind == ExpiredHandle:
+		err = fail(http.StatusBadRequest, "ReceiptHandleIsInvalid", "The receipt handle has expired")
 	default:
 		if fault != nil && fault.Kind == Before {
 			fault.Do(s.world)
@@ -205,7 +220,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		call.Outcome = fault.Kind
 	}
 	s.calls = append(s.calls, call)
+	s.stir()
 	s.mu.Unlock()
+	respond, alone := out.(responder)
 
 	switch {
 	case fault != nil && fault.Kind == HTML500:
@@ -214,6 +231,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, "<html><body>Internal Server Error</body></html>")
 	case fault != nil && fault.Kind == LostReply:
 		panic(http.ErrAbortHandler)
+	case alone:
+		respond(w, r, fault)
 	default:
 		answer(w, req, out, err)
 	}
@@ -283,6 +302,8 @@ func (s *Server) route(r *http.Request, req *request) handler {
 		req.operation = target[strings.LastIndexByte(target, '.')+1:]
 		json.Unmarshal(req.body, &req.json)
 		return cloudTrail[req.operation]
+	case "sqs":
+		return s.sqs(r, req)
 	case "s3":
 		if id := r.Header.Get("X-Amz-Account-Id"); id != "" {
 			req.service, req.account = "s3control", id
@@ -292,6 +313,9 @@ func (s *Server) route(r *http.Request, req *request) handler {
 		req.path = strings.SplitN(strings.Trim(r.URL.Path, "/"), "/", 2)
 		verb := map[string]string{"GET": "Get", "PUT": "Put", "DELETE": "Delete", "HEAD": "Head"}[r.Method]
 		req.owner = r.Header.Get("X-Amz-Expected-Bucket-Owner")
+		if h := s.object(r, req); h != nil {
+			return h
+		}
 		req.operation = verb + "Bucket"
 		for sub, name := range map[string]string{
 			"publicAccessBlock": "PublicAccessBlock", "tagging": "BucketTagging", "location": "BucketLocation", "policyStatus": "BucketPolicyStatus",
@@ -312,9 +336,14 @@ func answer(w http.ResponseWriter, req *request, out any, err error) {
 	w.Header().Set("X-Amzn-Requestid", req.id)
 	w.Header().Set("X-Amz-Request-Id", req.id)
 	f, failed := err.(*failure)
+	if failed {
+		for name, value := range f.header {
+			w.Header().Set(name, value)
+		}
+	}
 	var buf bytes.Buffer
-	if req.service == "cloudtrail" {
-		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+	if version := map[string]string{"cloudtrail": "1.1", "sqs": "1.0"}[req.service]; version != "" {
+		w.Header().Set("Content-Type", "application/x-amz-json-"+version)
 		if failed {
 			w.WriteHeader(f.status)
 			out = map[string]string{"__type": f.code, "message": f.message}

@@ -1,9 +1,13 @@
 // Package awsfake is an AWS endpoint for tests and for the demo: an HTTP server
 // that the real SDK talks to, with a small world of accounts behind it. It speaks
 // the protocols of the services it has (the query protocol of IAM, EC2 and STS,
-// JSON of CloudTrail, XML over REST of S3 and S3 Control) and behaves badly when
-// it is told to: it throttles, loses replies after doing the work, shows writes
-// late, refuses, answers with HTML. It checks no signatures and evaluates no policies.
+// JSON of CloudTrail and SQS, XML over REST of S3 and S3 Control) and behaves badly
+// when it is told to: it throttles, loses replies after doing the work, shows writes
+// late, refuses, answers with HTML, cuts bodies short, delivers twice. It checks no
+// signatures and evaluates no policies; Authorize asks the test instead.
+//
+// Objects stream. The queues' clock runs with the real one and can be moved on, so
+// that a test waits for nothing.
 package awsfake
 
 import (
@@ -81,6 +85,8 @@ type Bucket struct {
 	PublicPolicy bool `json:"publicPolicy,omitempty"`
 	PublicACL    bool `json:"publicACL,omitempty"`
 	Website      bool `json:"website,omitempty"`
+	// Versioned keeps every version of an object.
+	Versioned bool `json:"versioned,omitempty"`
 }
 
 // PublicAccess is a public access block.
