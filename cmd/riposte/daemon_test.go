@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -18,6 +20,7 @@ import (
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"google.golang.org/protobuf/proto"
 
+	"riposte/respond"
 	"riposte/samples"
 )
 
@@ -230,5 +233,43 @@ func write(t *testing.T, file, text string) {
 	t.Helper()
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestEvidenceOfEveryFinding: an incident of many findings shows the records of
+// each, though it has room for those of few.
+func TestEvidenceOfEveryFinding(t *testing.T) {
+	dir := t.TempDir()
+	var events strings.Builder
+	padding := strings.Repeat("x", 9000)
+	for i := range 60 {
+		fmt.Fprintf(&events, `{"eventVersion":"1.08","eventSource":"cloudtrail.amazonaws.com","eventName":"StopLogging","eventTime":"2026-01-01T00:00:%02dZ","eventID":"e%d","recipientAccountId":"111122223333","userIdentity":{"type":"AssumedRole","arn":"arn:aws:sts::111122223333:assumed-role/ops/a","principalId":"AROAX:a"},"requestParameters":{"name":"t%d","note":"%s"}}`+"\n", i, i, i, padding)
+	}
+	file := filepath.Join(dir, "events.ndjson")
+	write(t, file, events.String())
+	p := start(t, "run", "--drain", "--roles", "ingest,detect,respond", "--data-dir", filepath.Join(dir, "data"), file)
+	p.end()
+	var list, shown bytes.Buffer
+	if status := execute(t.Context(), []string{"incidents", "list", "--data-dir", filepath.Join(dir, "data"), "--output", "json"}, nil, &list, os.Stderr); status != exitOK {
+		t.Fatalf("list: status %d", status)
+	}
+	var summary respond.Summary
+	if err := json.Unmarshal(list.Bytes(), &summary); err != nil || summary.Findings != 60 {
+		t.Fatalf("want one incident of 60 findings: %v %s", err, list.String())
+	}
+	if status := execute(t.Context(), []string{"incidents", "show", summary.ID[:8], "--data-dir", filepath.Join(dir, "data"), "--output", "json"}, nil, &shown, os.Stderr); status != exitOK {
+		t.Fatalf("show: status %d", status)
+	}
+	var in respond.Incident
+	if err := json.Unmarshal(shown.Bytes(), &in); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range in.Findings {
+		if len(f.Evidence.Records) != 1 || f.Evidence.Explain == nil {
+			t.Fatalf("finding %s has %d records", f.ID, len(f.Evidence.Records))
+		}
+	}
+	if len(in.Findings) != 60 || len(in.EvidenceLeftOut) != 0 {
+		t.Errorf("%d findings, evidence left out of %d", len(in.Findings), len(in.EvidenceLeftOut))
 	}
 }
