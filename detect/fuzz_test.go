@@ -3,6 +3,7 @@ package detect
 import (
 	"errors"
 	"io/fs"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -157,7 +158,7 @@ func FuzzLoad(f *testing.F) {
 			if !errors.As(err, &list) || len(list) == 0 {
 				t.Fatalf("%T: %v", err, err)
 			}
-			lines := strings.Split(string(data), "\n")
+			lines := regexp.MustCompile("\r\n|[\n\r\u0085\u2028\u2029]").Split(string(data), -1)
 			for _, p := range list {
 				if p.File != "r.yaml" || p.Message == "" || p.Line < 0 || p.Line > len(lines) || p.Col < 0 || p.Line == 0 && p.Col > 0 {
 					t.Fatalf("a place that is none: %#v", p)

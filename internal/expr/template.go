@@ -2,6 +2,7 @@ package expr
 
 import (
 	"strings"
+	"unicode/utf8"
 
 	"riposte/internal/problem"
 	"riposte/internal/yamlfile"
@@ -80,9 +81,10 @@ func closing(s string) int {
 	return -1
 }
 
+// lineCol is the 1-based place of a byte, columns in characters.
 func lineCol(s string, offset int) (line, col int) {
 	before := s[:offset]
-	return strings.Count(before, "\n") + 1, offset - strings.LastIndexByte(before, '\n')
+	return strings.Count(before, "\n") + 1, utf8.RuneCountInString(before[strings.LastIndexByte(before, '\n')+1:]) + 1
 }
 
 // Text renders the template. A part that cannot be evaluated reads "?", and the

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -30,11 +31,11 @@ const maxNodes = 200_000
 // Decode reads the one document in data into the struct that v points to. The
 // error is a problem.List.
 func Decode(file string, data []byte, v any) error {
-	d := &decoder{file: file, lines: strings.Split(string(data), "\n")}
+	d := &decoder{file: file, lines: splitLines(string(data))}
 	reader := yaml.NewDecoder(strings.NewReader(string(data)))
 	var doc, second yaml.Node
 	switch err := reader.Decode(&doc); {
-	case errors.Is(err, io.EOF) || err == nil && len(doc.Content) == 0:
+	case errors.Is(err, io.EOF) || err == nil && (len(doc.Content) == 0 || doc.Content[0].Tag == "!!null"):
 		d.add(&problem.Problem{File: file, Message: "the file is empty"})
 		return d.list.Err()
 	case err != nil:
@@ -53,6 +54,11 @@ func Decode(file string, data []byte, v any) error {
 	d.list.Sort()
 	return d.list.Err()
 }
+
+// breaks are YAML's line breaks, which lines are counted by.
+var breaks = regexp.MustCompile("\r\n|[\n\r\u0085\u2028\u2029]")
+
+func splitLines(s string) []string { return breaks.Split(s, -1) }
 
 // Place is where a mapping or scalar stands. A struct that embeds it, or has a
 // field of it tagged `yaml:"-"`, learns its own place.

@@ -115,3 +115,15 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// TestLineBreaks: lines are counted as YAML counts them, so that the line shown
+// is the one that is meant.
+func TestLineBreaks(t *testing.T) {
+	for name, br := range map[string]string{"unix": "\n", "dos": "\r\n", "old mac": "\r", "next line": "\u0085"} {
+		var d doc
+		err := Decode("f.yaml", []byte("name: x"+br+"nmae: y"+br), &d)
+		if err == nil || !strings.Contains(err.Error(), `f.yaml:2:1: unknown key "nmae"`) || !strings.Contains(err.Error(), "\n    nmae: y\n    ^") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
