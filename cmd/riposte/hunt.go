@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -50,6 +51,11 @@ is counted and shown with its file and place.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return errors.New("hunt wants at least one file or folder, or - for standard input; see riposte hunt --help")
+			}
+			for _, a := range args {
+				if strings.HasPrefix(a, "s3://") {
+					return fmt.Errorf("%s: this version hunts through files: copy them first, with aws s3 sync %s ./logs, and hunt ./logs", a, a)
+				}
 			}
 			return nil
 		},
@@ -100,16 +106,15 @@ func (h *hunt) run(ctx context.Context, paths []string) error {
 	}
 
 	run := &huntRun{hunt: h, rules: rules, files: files, refs: refs, bar: h.progress(refs)}
-	run.out = newOrderedFindings(h.printer(), len(refs))
+	run.out = newOrderedFindings(h.printer(run.bar), len(refs))
 	g, ctx := errgroup.WithContext(ctx)
 	var next atomic.Int64
 	for range min(h.workers, len(refs)) {
 		g.Go(func() error { return run.work(ctx, &next) })
 	}
-	err = errors.Join(g.Wait(), run.out.close())
+	err = errors.Join(g.Wait(), run.out.flush())
 	if run.bar != nil {
 		_ = run.bar.Finish()
-		fmt.Fprintln(h.stderr)
 	}
 	run.reportBroken()
 	if err != nil {
@@ -193,6 +198,9 @@ func (r *huntRun) work(ctx context.Context, next *atomic.Int64) error {
 					}
 				}
 				r.events.Add(int64(len(b.Events)))
+				if r.refs[i].Path == "-" { // somebody may be waiting at the other end of a pipe
+					return r.out.flush()
+				}
 				return nil
 			},
 			Broken:   func(_ context.Context, b ingest.Broken) error { r.noteBroken(b); return nil },
@@ -282,8 +290,9 @@ func (h *hunt) progress(refs []ingest.FileRef) *progressbar.ProgressBar {
 		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(), progressbar.OptionSetDescription("hunting"))
 }
 
-// printer returns how one finding is written.
-func (h *hunt) printer() func(*event.Finding) error {
+// printer returns how one finding is written; nil writes out what is buffered. On
+// a terminal, which the bar shares, each finding takes the bar's place at once.
+func (h *hunt) printer(bar *progressbar.ProgressBar) func(*event.Finding) error {
 	w := bufio.NewWriterSize(h.stdout, 64<<10)
 	if h.output == "json" {
 		enc := json.NewEncoder(w)
@@ -296,11 +305,18 @@ func (h *hunt) printer() func(*event.Finding) error {
 		}
 	}
 	paint := paletteFor(h.stdout)
+	shared := bar != nil && interactive(h.stdout)
 	return func(f *event.Finding) error {
 		if f == nil {
 			return w.Flush()
 		}
-		return writeFindingLine(w, paint, f)
+		if !shared {
+			return writeFindingLine(w, paint, f)
+		}
+		if err := bar.Clear(); err != nil {
+			return err
+		}
+		return errors.Join(writeFindingLine(w, paint, f), w.Flush(), bar.RenderBlank())
 	}
 }
 

@@ -64,8 +64,8 @@ func (o *orderedFindings) done(i int) error {
 	return nil
 }
 
-// close writes out what is buffered.
-func (o *orderedFindings) close() error {
+// flush writes out what is buffered.
+func (o *orderedFindings) flush() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.print(nil)
