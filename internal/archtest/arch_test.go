@@ -26,6 +26,7 @@ var rooms = map[string][]string{
 	"rules":                    {},
 	"playbooks":                {},
 	"ingest/...":               {"event", "ingest/..."},
+	"ingest/cloudtrail/...":    {"event", "ingest/cloudtrail/..."},
 	"detect/...":               {"event", "internal/expr", "internal/problem", "internal/yamlfile", "detect/..."},
 	"respond/...":              {"event", "internal/expr", "internal/problem", "internal/yamlfile", "respond/..."},
 	"console":                  {"event", "respond"},

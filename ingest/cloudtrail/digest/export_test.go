@@ -1,0 +1,4 @@
+package digest
+
+// ParseSidecar is what a Folder reads beside a digest.
+var ParseSidecar = parseSidecar
