@@ -144,6 +144,9 @@ func (f *ruleFile) compile(file string, envs *environments) (*Rule, problem.List
 		r.Severity = s
 	}
 	for _, a := range f.Attack {
+		if a.IsZero() {
+			continue // no text, which is reported already
+		}
 		if !attackForm.MatchString(a.Value) {
 			list.Add(a.Problem(1, 1, fmt.Sprintf("%q is not an ATT&CK technique: want T1234 or T1234.001", a.Value)))
 		}
@@ -207,6 +210,9 @@ func (f *ruleFile) expressions(env *expr.Env, hasWhen bool, r *Rule, list *probl
 		*list = append(*list, problems...)
 	}
 	for _, g := range f.Group {
+		if g.IsZero() {
+			continue
+		}
 		r.group = append(r.group, take(g, expr.Any))
 	}
 	for _, e := range f.Entities {

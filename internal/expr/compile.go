@@ -48,7 +48,8 @@ func (env *Env) Compile(t yamlfile.Text, want Type) (*Program, problem.List) {
 			parsed = nil
 		}
 		for _, e := range issues.Errors() {
-			p := t.Problem(e.Location.Line(), e.Location.Column()+1, firstLine(e.Message))
+			// The parser gives up without a place.
+			p := t.Problem(max(1, e.Location.Line()), max(0, e.Location.Column())+1, firstLine(e.Message))
 			env.explainError(t, p, e, parsed)
 			list.Add(p)
 		}
