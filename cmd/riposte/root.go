@@ -63,7 +63,7 @@ containment that can be taken back.`,
 		RunE:          helpOrUnknown,
 	}
 	root.AddCommand(
-		p.demoCommand(), p.runCommand(), p.huntCommand(),
+		p.demoCommand(), p.runCommand(), p.huntCommand(), p.trailCommand(),
 		p.rulesCommand(), p.playbooksCommand(), p.incidentsCommand(), p.deadLettersCommand(),
 		p.doctorCommand(), p.configCommand(), p.versionCommand(),
 	)

@@ -45,6 +45,7 @@ func TestScript(t *testing.T) {
 			"truncate": scriptTruncate,
 			"bigline":  scriptBigLine,
 			"jsonl":    scriptJSONLines,
+			"mktrail":  scriptTrail,
 		},
 	})
 }

@@ -43,15 +43,14 @@ func (p *program) trailVerifyCommand() *cobra.Command {
 checks their signatures and the chain they make, and the SHA-256 of every log
 file they name. A file that is altered or missing, a broken chain, a log file
 that no digest names: each is printed with the exact file, and the exit status
-is 1. With --output json each is a finding like those of hunt.
+is 1. Make the folder with aws s3 sync s3://BUCKET/AWSLogs trail/AWSLogs. With --output json each is a finding like those of hunt.
 
 The public keys are asked of AWS (cloudtrail:ListPublicKeys), or read from
 --keys. The signature of a digest is in its next one; that of the newest is
 lost in a plain copy and is read from a file beside it, NAME.json.gz.sig.
 docs/trail-integrity.md says how to fetch it, and what each problem means.`,
-		Example: `  aws s3 sync s3://BUCKET/AWSLogs trail/AWSLogs
-  aws cloudtrail list-public-keys --start-time 2026-11-01 --end-time 2026-11-25 > keys.json
-  riposte trail verify --from 2026-11-01 --keys keys.json trail`,
+		Example: `  riposte trail verify --from 2026-11-01 ./trail
+  riposte trail verify --keys keys.json --output json ./trail | jq -r '.rule + " " + .file'`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return errors.New("trail verify wants at least one folder that mirrors a trail's bucket; see riposte trail verify --help")
