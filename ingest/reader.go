@@ -48,6 +48,9 @@ type Object struct {
 	Live bool
 	// Skip is how many batches of the object are durable already.
 	Skip int64
+	// Limit bounds the object's bytes uncompressed; 0 is no bound. Read ends there
+	// with ErrTooLarge.
+	Limit int64
 	// Ingested is when the records were received; the zero time is when their
 	// bytes were read.
 	Ingested time.Time
@@ -67,6 +70,9 @@ func (r *Reader) Read(ctx context.Context, o Object, in io.Reader, sink Sink) (S
 	stream, err := r.open.open(&counting{r: in, progress: sink.Progress})
 	if err != nil {
 		return r.stats, fmt.Errorf("%s: %w", o.Name, err)
+	}
+	if o.Limit > 0 {
+		stream = &limited{r: stream, left: o.Limit}
 	}
 	r.win.reset(stream, live)
 	err = r.read()
@@ -88,6 +94,24 @@ func (r *Reader) Read(ctx context.Context, o Object, in io.Reader, sink Sink) (S
 		return r.stats, fmt.Errorf("%s: after %d bytes uncompressed and %d events: %w; what came before was read", o.Name, r.stats.Bytes, r.stats.Events, err)
 	}
 	return r.stats, nil
+}
+
+// ErrTooLarge says that an object has more bytes than its Limit.
+var ErrTooLarge = errors.New("larger than its limit")
+
+// limited fails with ErrTooLarge where io.LimitReader would end.
+type limited struct {
+	r    io.Reader
+	left int64
+}
+
+func (l *limited) Read(p []byte) (int, error) {
+	n, err := l.r.Read(p[:min(int64(len(p)), l.left+1)])
+	if int64(n) > l.left {
+		n, err = int(l.left), ErrTooLarge
+	}
+	l.left -= int64(n)
+	return n, err
 }
 
 // counting tells progress what was read of the object as stored.
