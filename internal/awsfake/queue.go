@@ -50,7 +50,7 @@ type queue struct {
 }
 
 // patience bounds how long an empty receive really waits.
-const patience = time.Second
+const patience = 200 * time.Millisecond
 
 // CreateQueue makes a queue and returns its URL.
 func (s *Server) CreateQueue(name string, q Queue) string {

@@ -1,0 +1,241 @@
+package s3sqs
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/cenkalti/backoff/v5"
+	"github.com/klauspost/compress/gzip"
+
+	"riposte/ingest"
+	"riposte/internal/awsfake"
+)
+
+const (
+	account    = "111122223333"
+	bucketName = "logs"
+)
+
+// rig is a source against an AWS endpoint on loopback, and what it delivered.
+type rig struct {
+	t    testing.TB
+	fake *awsfake.Server
+	src  *Source
+	log  *journal
+
+	mu      sync.Mutex
+	batches map[string][]string // event ids by batch id
+	broken  []ingest.Broken
+	// before, when set, decides whether a batch or broken record is taken.
+	before func(ctx context.Context) error
+}
+
+// journal is a log that is written by many.
+type journal struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.buf.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.buf.String()
+}
+
+// local are the options that reach the fake, whatever the machine's AWS configuration says.
+func local(fake *awsfake.Server) []func(*config.LoadOptions) error {
+	return []func(*config.LoadOptions) error{
+		config.WithBaseEndpoint(fake.URL()), config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider("AKIAFAKE", "fake", "")),
+		config.WithSharedConfigFiles([]string{}), config.WithSharedCredentialsFiles([]string{}),
+	}
+}
+
+// hasty makes the SDK's retries wait for next to nothing.
+func hasty() func(*config.LoadOptions) error {
+	return config.WithRetryer(func() aws.Retryer {
+		return retry.AddWithMaxBackoffDelay(retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts = attempts }), time.Millisecond)
+	})
+}
+
+func newRig(t testing.TB, q awsfake.Queue, change func(*Config)) *rig {
+	t.Helper()
+	fake := awsfake.New(&awsfake.World{Accounts: map[string]*awsfake.Account{account: {Buckets: map[string]*awsfake.Bucket{
+		bucketName: {Region: "eu-west-1", Versioned: true}, "flat": {Region: "eu-west-1"}, "far": {Region: "us-east-1"},
+	}}}}, account)
+	t.Cleanup(fake.Close)
+	c := Config{Queue: fake.CreateQueue("q", q), Receivers: 2}
+	if change != nil {
+		change(&c)
+	}
+	r := &rig{t: t, fake: fake, log: &journal{}, batches: map[string][]string{}}
+	src, err := New(t.Context(), c, slog.New(slog.NewJSONHandler(r.log, nil)), append(local(fake), hasty())...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	src.rest = func(int) time.Duration { return 0 }
+	src.pause = func() backoff.BackOff { return backoff.NewConstantBackOff(time.Millisecond) }
+	r.src = src
+	return r
+}
+
+func (r *rig) sink() ingest.Sink {
+	return ingest.Sink{
+		Emit: func(ctx context.Context, b ingest.Batch) error {
+			if r.before != nil {
+				if err := r.before(ctx); err != nil {
+					return err
+				}
+			}
+			var ids []string
+			for i := range b.Events {
+				ids = append(ids, strings.Clone(b.Events[i].ID()))
+			}
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			if have, ok := r.batches[b.ID]; ok && !slices.Equal(have, ids) {
+				r.t.Errorf("batch %s had %d events and now has %d: one hides the other", b.ID, len(have), len(ids))
+			}
+			r.batches[b.ID] = ids
+			return nil
+		},
+		Broken: func(ctx context.Context, b ingest.Broken) error {
+			if r.before != nil {
+				if err := r.before(ctx); err != nil {
+					return err
+				}
+			}
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			b.Raw = bytes.Clone(b.Raw)
+			r.broken = append(r.broken, b)
+			return nil
+		},
+	}
+}
+
+// start runs the source; stop ends it and waits.
+func (r *rig) start() (stop func()) {
+	ctx, cancel := context.WithCancel(r.t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- r.src.Run(ctx, r.sink()) }()
+	return sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			r.t.Errorf("the source ended with %v", err)
+		}
+	})
+}
+
+// until waits for a condition on the fake or on what it heard.
+func (r *rig) until(what string, holds func() bool) {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), 2*time.Minute) // a test that hangs says where
+	defer cancel()
+	if err := r.fake.Until(ctx, holds); err != nil {
+		r.t.Fatalf("%s does not come: %v\n%+v\n%.5000s", what, err, r.fake.Messages("q"), r.log)
+	}
+}
+
+// drain runs the source until the queue is empty.
+func (r *rig) drain() {
+	r.t.Helper()
+	stop := r.start()
+	defer stop()
+	r.until("an empty queue", func() bool { return len(r.fake.Messages("q")) == 0 })
+}
+
+// events are the ids that were delivered, sorted, as often as in different batches.
+func (r *rig) events() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []string
+	for _, ids := range r.batches {
+		out = append(out, ids...)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// want fails unless exactly these events came, each in one batch.
+func (r *rig) want(ids ...string) {
+	r.t.Helper()
+	slices.Sort(ids)
+	if got := r.events(); !slices.Equal(got, ids) {
+		r.t.Errorf("%d events came, want %d: %.300q, want %.300q\n%.3000s", len(got), len(ids), got, ids, r.log)
+	}
+}
+
+func (r *rig) calls(operation string) (n int) {
+	for _, c := range r.fake.Calls() {
+		if c.Operation == operation {
+			n++
+		}
+	}
+	return n
+}
+
+// record is a CloudTrail record with an id of its own, and padding.
+func record(id, padding string) string {
+	return `{"eventVersion":"1.11","eventID":"` + id + `","eventTime":"2026-01-02T03:04:05Z","eventSource":"iam.amazonaws.com","eventName":"GetUser","awsRegion":"us-east-1","recipientAccountId":"` + account + `","userAgent":"` + padding + `"}`
+}
+
+// file is a CloudTrail log file of records, compressed.
+func file(t testing.TB, records ...string) []byte {
+	return gzipped(t, `{"Records":[`+strings.Join(records, ",")+`]}`)
+}
+
+func gzipped(t testing.TB, text string) []byte {
+	t.Helper()
+	var buf bytes.Buffer
+	w, err := gzip.NewWriterLevel(&buf, gzip.BestSpeed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return buf.Bytes()
+}
+
+// store puts a log file into the bucket and returns what a notification says of it.
+func (r *rig) store(key string, body []byte) Object {
+	return Object{Bucket: bucketName, Key: key, Version: r.fake.Store(bucketName, key, awsfake.Blob{Body: body})}
+}
+
+func names(prefix string, n int) (ids []string) {
+	for i := range n {
+		ids = append(ids, fmt.Sprintf("%s-%05d", prefix, i))
+	}
+	return ids
+}
+
+func records(ids []string, padding func() string) (out []string) {
+	for _, id := range ids {
+		p := ""
+		if padding != nil {
+			p = padding()
+		}
+		out = append(out, record(id, p))
+	}
+	return out
+}

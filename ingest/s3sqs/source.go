@@ -1,0 +1,209 @@
+// Package s3sqs reads the objects that a queue tells of: CloudTrail log files,
+// flow logs, Config snapshots and history, as AWS writes them to S3 and says so
+// through S3 event notifications, SNS, EventBridge or CloudTrail's own messages.
+//
+// A message is deleted when every record of every object that it names is
+// durable, and not before. What fails for a passing reason (a throttle, a broken
+// connection, a missing permission, a sink that refuses) leaves the message in
+// the queue: it becomes visible again after a rest, and the queue's own redrive
+// policy decides how often. What can never be read (a corrupt or oversized
+// object, one that is gone, a message that nobody understands) goes to the
+// sink's Broken with its place and reason, and the rest of the message goes on.
+//
+// Batches are named after bucket, key and version (or ETag): the same object,
+// notified twice, by whatever road, makes the same batches with the same ids.
+//
+// Each receiver works on one object at a time and asks for more when it is done,
+// so that a slow sink slows receiving; the visibility of what it holds is
+// extended meanwhile. Objects stream: memory is bounded by the number of
+// receivers, whatever the objects' size.
+package s3sqs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/cenkalti/backoff/v5"
+	"golang.org/x/sync/errgroup"
+
+	"riposte/ingest"
+)
+
+const (
+	// attempts of one call, made by the SDK.
+	attempts = 6
+	// tries of one object before its message is left to the queue.
+	tries = 4
+	// stall is how long S3 may send nothing.
+	stall = time.Minute
+	// farewell bounds the calls that are made after the end: messages that are
+	// given back or deleted.
+	farewell = 10 * time.Second
+)
+
+// Source receives from one queue.
+type Source struct {
+	cfg   Config
+	log   *slog.Logger
+	queue *sqs.Client
+	s3    *s3.Client
+	// regions are those of buckets that lie elsewhere than their notification said.
+	regions sync.Map
+
+	// How long things take, which tests shorten.
+	extend time.Duration                    // between extensions of visibility
+	rest   func(receives int) time.Duration // before a message that failed is seen again
+	pause  func() backoff.BackOff           // between the tries of an object, and of a call that fails
+}
+
+// New makes a source. The SDK's ambient configuration is loaded, with opts after
+// its own; log may be nil.
+func New(ctx context.Context, c Config, log *slog.Logger, opts ...func(*config.LoadOptions) error) (*Source, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	c = c.withDefaults()
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	load := []func(*config.LoadOptions) error{
+		config.WithAppID("riposte"), config.WithDefaultRegion("us-east-1"),
+		config.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+			t.MaxIdleConnsPerHost = 4 * c.Receivers
+			t.ResponseHeaderTimeout = stall // longer than the longest poll
+		})),
+		config.WithRetryer(func() aws.Retryer {
+			return retry.NewAdaptiveMode(func(o *retry.AdaptiveModeOptions) {
+				o.StandardOptions = append(o.StandardOptions, func(o *retry.StandardOptions) { o.MaxAttempts = attempts })
+			})
+		}),
+	}
+	if c.Region != "" {
+		load = append(load, config.WithRegion(c.Region))
+	}
+	base, err := config.LoadDefaultConfig(ctx, append(load, opts...)...)
+	if err != nil {
+		return nil, fmt.Errorf("load the AWS configuration: %w", err)
+	}
+	if c.Role != "" {
+		base.Credentials = aws.NewCredentialsCache(stscreds.NewAssumeRoleProvider(sts.NewFromConfig(base), c.Role, func(o *stscreds.AssumeRoleOptions) {
+			o.RoleSessionName = "riposte"
+			if c.ExternalID != "" {
+				o.ExternalID = aws.String(c.ExternalID)
+			}
+		}))
+	}
+	s := &Source{
+		cfg: c, log: log.With("source", c.Queue), queue: sqs.NewFromConfig(base),
+		s3: s3.NewFromConfig(base, func(o *s3.Options) {
+			o.UsePathStyle = o.BaseEndpoint != nil // an endpoint of one's own has no name for each bucket
+			o.DisableLogOutputChecksumValidationSkipped = true
+		}),
+		extend: c.Visibility / 3, rest: rest, pause: exponential,
+	}
+	return s, nil
+}
+
+// rest grows with how often a message was received, from 15 seconds to 15 minutes.
+func rest(receives int) time.Duration {
+	return min(15*time.Minute, 15*time.Second<<min(max(receives-1, 0), 6))
+}
+
+func exponential() backoff.BackOff {
+	b := backoff.NewExponentialBackOff()
+	b.MaxInterval = 30 * time.Second
+	return b
+}
+
+// Run receives until ctx is done. It fails at once when the queue does not exist
+// or may not be looked at; whatever else goes wrong passes or is set aside.
+func (s *Source) Run(ctx context.Context, sink ingest.Sink) error {
+	if err := s.look(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for range s.cfg.Receivers {
+		g.Go(func() error {
+			s.receive(ctx, &worker{Source: s, reader: ingest.NewReader(), sink: sink})
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// look finds out before the start what would only show later: that the queue is
+// not there, and that nothing takes what always fails.
+func (s *Source) look(ctx context.Context) error {
+	for pause := s.pause(); ; {
+		out, err := s.queue.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{
+			QueueUrl: &s.cfg.Queue, AttributeNames: []sqstypes.QueueAttributeName{sqstypes.QueueAttributeNameRedrivePolicy},
+		})
+		var missing *sqstypes.QueueDoesNotExist
+		switch {
+		case err == nil:
+			if out.Attributes[string(sqstypes.QueueAttributeNameRedrivePolicy)] == "" {
+				s.log.WarnContext(ctx, "the queue has no redrive policy: a message that always fails comes back until it expires")
+			}
+			s.log.InfoContext(ctx, "receiving", "receivers", s.cfg.Receivers, "role", s.cfg.Role)
+			return nil
+		case errors.As(err, &missing):
+			return fmt.Errorf("the queue %s does not exist in %s: check s3.queue, s3.region and the account of s3.role", s.cfg.Queue, s.queue.Options().Region)
+		case denied(err):
+			return fmt.Errorf("look at the queue: %w", s.explain(err, "sqs:GetQueueAttributes", s.cfg.Queue))
+		}
+		s.log.WarnContext(ctx, "the queue cannot be reached", "err", err)
+		if err := sleep(ctx, pause.NextBackOff()); err != nil {
+			return err
+		}
+	}
+}
+
+// receive asks for messages and works on them, until ctx is done.
+func (s *Source) receive(ctx context.Context, w *worker) {
+	pause := s.pause()
+	for ctx.Err() == nil {
+		out, err := s.queue.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
+			QueueUrl: &s.cfg.Queue, MaxNumberOfMessages: 10,
+			WaitTimeSeconds: int32(s.cfg.Wait / time.Second), VisibilityTimeout: int32(s.cfg.Visibility / time.Second),
+			MessageSystemAttributeNames: []sqstypes.MessageSystemAttributeName{sqstypes.MessageSystemAttributeNameApproximateReceiveCount},
+		})
+		if err != nil {
+			if ctx.Err() == nil {
+				s.log.ErrorContext(ctx, "messages cannot be received", "err", s.explain(err, "sqs:ReceiveMessage", s.cfg.Queue))
+				_ = sleep(ctx, pause.NextBackOff())
+			}
+			continue
+		}
+		pause.Reset()
+		w.messages(ctx, out.Messages)
+	}
+}
+
+// sleep waits, or returns why it cannot.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
