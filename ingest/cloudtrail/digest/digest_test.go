@@ -3,6 +3,7 @@ package digest_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -130,7 +131,7 @@ func TestTampering(t *testing.T) {
 			e := s.log(start.Add(at*time.Hour+30*time.Minute), "added")
 			return []string{"log-uncovered " + e["s3Object"].(string)}
 		}},
-		"log added before, after": {note: "2 log files are older or newer", do: func(tr *trail, s *stream) []string {
+		"log added before, after": {note: "2 log files, of which this is one, are older or newer", do: func(tr *trail, s *stream) []string {
 			s.log(start.Add(-time.Hour), "before")
 			s.log(s.at.Add(time.Hour), "after")
 			return nil
@@ -250,6 +251,43 @@ func TestTampering(t *testing.T) {
 			s.restart()
 			s.hours(2)
 			return nil
+		}},
+		"the last of a chain without its signature": {do: func(tr *trail, s *stream) []string {
+			last := s.digests[len(s.digests)-1]
+			delete(tr.files, last+".sig")
+			s.at = s.at.Add(5 * time.Hour)
+			s.restart()
+			s.hours(2)
+			return []string{"digest-unsigned " + last}
+		}},
+		"a chain started by a forger, to hide what is before": {raw: true, do: func(tr *trail, s *stream) []string {
+			last := s.digests[len(s.digests)-1]
+			tr.edit(s.logs[len(s.logs)-1][0], "1.11", "1.10")
+			tr.key = otherKey()
+			s.restart()
+			s.next(0)
+			return []string{"digest-unsigned " + last, "log-altered " + s.logs[11][0]}
+		}},
+		"an hour of another trail, forged without a signature": {do: func(tr *trail, s *stream) []string {
+			from := start.Add(at * time.Hour)
+			e := s.log(from.Add(30*time.Minute), "forged")
+			name := strings.Replace(s.digests[at], "_our_trail_", "_new_trail_", 1)
+			tr.key = otherKey()
+			s.digest(name, from, from.Add(time.Hour), []map[string]any{e}, map[string]any{"previousDigestS3Bucket": nil,
+				"previousDigestS3Object": nil, "previousDigestHashValue": nil, "previousDigestHashAlgorithm": nil, "previousDigestSignature": nil})
+			delete(tr.files, name+".sig")
+			return []string{"digest-unsigned " + name}
+		}},
+		"the digest after is missing, and no signature beside": {raw: true, note: "not verifiable: the next digest", do: func(tr *trail, s *stream) []string {
+			delete(tr.files, s.digests[at])
+			return []string{"digest-missing " + s.digests[at]}
+		}},
+		"files that are not named as CloudTrail does": {do: func(tr *trail, s *stream) []string {
+			a := path.Dir(s.logs[at][0]) + "/more.json"
+			b := s.prefix + "/CloudTrail/" + s.region + "/even-more.json.gz"
+			tr.files[a], tr.files[b] = []byte("{}"), pack([]byte("{}"))
+			tr.files[path.Dir(a)+"/.DS_Store"] = nil
+			return []string{"log-uncovered " + a, "log-uncovered " + b}
 		}},
 		"log while nothing was validated": {do: func(tr *trail, s *stream) []string {
 			e := s.log(s.at.Add(2*time.Hour), "between")

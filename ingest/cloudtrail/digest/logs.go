@@ -122,15 +122,19 @@ func (w *walk) uncovered(logs []file) {
 		w.noDigests(logs)
 		return
 	}
-	broken := w.brokenSpans()
+	broken, outside := w.brokenSpans(), ""
 	for _, f := range logs {
 		if named[f.short] {
 			continue
 		}
 		at := span{f.stamp.Add(-slack), f.stamp.Add(slack)}
 		switch {
+		case f.stamp.IsZero() && (f.day.IsZero() || all.overlaps(span{f.day, f.day.Add(24 * time.Hour)})):
+			w.problem(Problem{Kind: LogUncovered, File: f.Name, Object: f.known, Time: all.to, Detail: "no digest names it, and its name is not one that CloudTrail gives"})
 		case at.from.Before(all.from), at.to.After(all.to):
-			w.chain.LogsOutside++
+			if w.chain.LogsOutside++; outside == "" {
+				outside = f.Name
+			}
 		case slices.ContainsFunc(broken, at.overlaps):
 			w.chain.LogsUnproven++
 		default:
@@ -139,7 +143,7 @@ func (w *walk) uncovered(logs []file) {
 		}
 	}
 	if w.chain.LogsOutside > 0 {
-		w.note("", "%d log files are older or newer than all digests by some minutes or more: nothing is known of them", w.chain.LogsOutside)
+		w.note(outside, "%d log files, of which this is one, are older or newer than all digests by some minutes or more: nothing is known of them", w.chain.LogsOutside)
 	}
 }
 

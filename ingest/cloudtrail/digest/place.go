@@ -18,6 +18,7 @@ type place struct {
 	region   string
 	stream   string // names of one chain of digests have this in common
 	stamp    time.Time
+	day      time.Time // of a log file whose name has no time
 	backfill bool
 }
 
@@ -28,6 +29,8 @@ const (
 )
 
 // placeOf reads a key or a path with slashes; false where it is not of a trail.
+// Whatever lies in a folder of log files is one, however it is named: who reads
+// the folder reads it.
 func placeOf(key string) (place, bool) {
 	parts := strings.Split(key, "/")
 	at := -1
@@ -37,7 +40,8 @@ func placeOf(key string) (place, bool) {
 			break
 		}
 	}
-	if at < 0 || !strings.HasSuffix(key, ".json.gz") {
+	name := parts[len(parts)-1]
+	if at < 0 || strings.HasPrefix(name, ".") || parts[at] != kindLog && !strings.HasSuffix(name, ".json.gz") {
 		return place{}, false
 	}
 	p := place{account: parts[at-1], kind: parts[at], region: parts[at+1], short: strings.Join(parts[at-1:], "/")}
@@ -50,13 +54,18 @@ func placeOf(key string) (place, bool) {
 		from--
 	}
 	p.known = strings.Join(parts[from:], "/")
-	name := strings.TrimSuffix(parts[len(parts)-1], ".json.gz")
+	name = strings.TrimSuffix(name, ".json.gz")
 	if p.kind == kindDigest {
 		p.readDigestName(name)
 	} else {
 		for word := range strings.SplitSeq(name, "_") {
 			if t, err := time.Parse("20060102T1504Z", word); err == nil {
 				p.stamp = t
+			}
+		}
+		if day := strings.Join(parts[at+2:len(parts)-1], "/"); p.stamp.IsZero() {
+			if t, err := time.Parse("2006/01/02", day); err == nil {
+				p.day = t
 			}
 		}
 	}

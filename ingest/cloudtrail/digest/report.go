@@ -21,6 +21,7 @@ const (
 	DigestAltered    Kind = "digest-altered"    // its signature is not of its content
 	DigestMissing    Kind = "digest-missing"    // the next digest names it and it is not there
 	DigestMoved      Kind = "digest-moved"      // it is intact and lies where CloudTrail did not put it
+	DigestUnsigned   Kind = "digest-unsigned"   // its signature is neither in a next digest nor beside it
 	DigestDuplicate  Kind = "digest-duplicate"  // it is there twice
 	KeyUnknown       Kind = "key-unknown"       // its signature is by a key that is not among the known
 	SignatureAltered Kind = "signature-altered" // the signature kept beside an intact digest is not its own
@@ -51,6 +52,8 @@ var rules = map[Kind]rule{
 		"sync again; where older digests are not kept, or not copied, say so with --from; else look for DeleteObject in the data events of the bucket"},
 	DigestMoved: {"integrity.digest-broken", event.Critical, "A CloudTrail digest file is not where CloudTrail put it",
 		"find who copied it; verify from the place it names"},
+	DigestUnsigned: {"integrity.digest-broken", event.Medium, "A CloudTrail digest file has no signature here",
+		"fetch its signature with aws s3api head-object into the file beside it (.sig) and verify again; until then anybody may have written it"},
 	DigestDuplicate: {"integrity.digest-broken", event.Medium, "A CloudTrail digest file is there twice",
 		"remove the copy after comparing it with the bucket"},
 	KeyUnknown: {"integrity.digest-broken", event.Critical, "A CloudTrail digest file is signed by an unknown key",

@@ -106,7 +106,7 @@ func (v *verifier) sort(list []Object) []*files {
 			continue
 		}
 		v.logs[p.short] = append(v.logs[p.short], f)
-		if p.kind == kindLog && v.within(p.stamp) {
+		if p.kind == kindLog && v.within(p) {
 			g.logs = append(g.logs, f)
 			bytes += o.Size
 		}
@@ -134,9 +134,16 @@ func (v *verifier) wanted(end time.Time) bool {
 	return (v.From.IsZero() || end.After(v.From)) && (v.To.IsZero() || !end.After(v.To.Add(after)))
 }
 
-// within reports whether a time is in the range asked for.
-func (v *verifier) within(t time.Time) bool {
-	return (v.From.IsZero() || !t.Before(v.From)) && (v.To.IsZero() || t.Before(v.To))
+// within reports whether a log file is of the range asked for, as far as its name says.
+func (v *verifier) within(p place) bool {
+	from, to := p.stamp, p.stamp.Add(1)
+	switch {
+	case !p.day.IsZero():
+		from, to = p.day, p.day.Add(24*time.Hour)
+	case p.stamp.IsZero():
+		return true
+	}
+	return (v.From.IsZero() || to.After(v.From)) && (v.To.IsZero() || from.Before(v.To))
 }
 
 // inRange reports whether a node is to be verified, not only read.
@@ -529,19 +536,46 @@ func (w *walk) links() {
 			w.chain.From = n.d.Start
 		}
 		if n.state == unproven {
-			w.unprovenNote(n, isNewest)
+			w.unproven(n, isNewest)
 		}
 		w.previous(n, older)
 	}
 	w.tail()
 }
 
-func (w *walk) unprovenNote(n *node, newest bool) {
-	if newest {
+// unproven says of a digest without a signature whether that is as it should be:
+// only the newest waits for the next one. One before a chain that starts again is
+// in no other digest, nor is a backfill digest: theirs has to be fetched. And
+// where the next one is broken, that is the problem.
+func (w *walk) unproven(n *node, newest bool) {
+	_, end := n.period()
+	switch last := w.nodes[0].order(); {
+	case newest && !n.backfill && !last.After(end.Add(late)):
 		w.note(n.Name, "not yet verifiable: the newest digest's signature comes with the next one, or from %s%s", n.Name, sidecar)
-		return
+	case w.nextIsBroken(n):
+		w.note(n.Name, "not verifiable: the next digest, which carries its signature, is not there or broken, and there is no %s%s", n.Name, sidecar)
+	default:
+		w.problem(Problem{Kind: DigestUnsigned, File: n.Name, Object: n.known, Time: n.order(),
+			Detail: "no other digest carries its signature, and there is no " + n.known + sidecar})
 	}
-	w.note(n.Name, "not verifiable: no intact next digest carries its signature, and there is no %s%s", n.Name, sidecar)
+}
+
+// nextIsBroken reports whether there is a problem with the digest that should
+// carry the signature of n.
+func (w *walk) nextIsBroken(n *node) bool {
+	var next *node
+	for _, o := range w.nodes {
+		if o == n {
+			break
+		}
+		if o.stream == n.stream {
+			next = o
+		}
+	}
+	if next == nil || next.state == altered {
+		return next != nil
+	}
+	return next.d.Previous != nil && !slices.Contains(w.byName[shortOf(next.d.Previous.Object)], n)
 }
 
 // misplaced reports a digest that lies where CloudTrail did not put it. An
