@@ -8,10 +8,13 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
@@ -37,23 +40,25 @@ type trailVerify struct {
 func (p *program) trailVerifyCommand() *cobra.Command {
 	v := &trailVerify{program: p}
 	cmd := &cobra.Command{
-		Use:   "verify PATH...",
+		Use:   "verify PATH... | s3://BUCKET/PREFIX",
 		Short: "Verify log files against CloudTrail's signed digests",
-		Long: `verify walks the digest files of a folder that mirrors a trail's bucket: it
-checks their signatures and the chain they make, and the SHA-256 of every log
-file they name. A file that is altered or missing, a broken chain, a log file
-that no digest names: each is printed with the exact file, and the exit status
-is 1. Make the folder with aws s3 sync s3://BUCKET/AWSLogs trail/AWSLogs. With --output json each is a finding like those of hunt.
+		Long: `verify walks the digest files of a trail's bucket, or of a folder that mirrors
+it (aws s3 sync s3://BUCKET/AWSLogs trail/AWSLogs): it checks their signatures
+and the chain they make, and the SHA-256 of every log file they name. A file
+that is altered or missing, a broken chain, a log file that no digest names:
+each is printed with the exact file, and the exit status is 1. With --output
+json each is a finding like those of hunt.
 
 The public keys are asked of AWS (cloudtrail:ListPublicKeys), or read from
 --keys. The signature of a digest is in its next one; that of the newest is
 lost in a plain copy and is read from a file beside it, NAME.json.gz.sig.
 docs/trail-integrity.md says how to fetch it, and what each problem means.`,
 		Example: `  riposte trail verify --from 2026-11-01 ./trail
+  riposte trail verify --from 24h s3://BUCKET/AWSLogs/
   riposte trail verify --keys keys.json --output json ./trail | jq -r '.rule + " " + .file'`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return errors.New("trail verify wants at least one folder that mirrors a trail's bucket; see riposte trail verify --help")
+				return errors.New("trail verify wants at least one folder that mirrors a trail's bucket, or its s3:// address; see riposte trail verify --help")
 			}
 			return nil
 		},
@@ -85,6 +90,10 @@ func (v *trailVerify) run(ctx context.Context, paths []string) error {
 	case !v.from.IsZero() && !v.to.IsZero() && !v.from.Before(v.to.Time):
 		return fmt.Errorf("--from %s is not before --to %s", v.from.String(), v.to.String())
 	}
+	objects, err := v.objects(ctx, paths)
+	if err != nil {
+		return err
+	}
 	keys, err := v.publicKeys(ctx)
 	if err != nil {
 		return err
@@ -98,7 +107,7 @@ func (v *trailVerify) run(ctx context.Context, paths []string) error {
 		}
 		opt.Progress = func(n int64) { _ = bar.Add64(n) }
 	}
-	r, err := digest.Verify(ctx, digest.Folder{Paths: paths}, keys, opt)
+	r, err := digest.Verify(ctx, objects, keys, opt)
 	if bar != nil {
 		_ = bar.Finish()
 		fmt.Fprintln(v.stderr)
@@ -128,9 +137,28 @@ func (v *trailVerify) verdict(r *digest.Report) error {
 	case len(r.Problems) > 0:
 		return errNo
 	case r.Total().Digests == 0:
-		return errors.New("no digest file of that time was found: want a folder with .../ACCOUNT/CloudTrail-Digest/REGION/... as aws s3 sync makes it, and log file validation enabled on the trail")
+		return errors.New("no digest file of that time was found: want .../ACCOUNT/CloudTrail-Digest/REGION/... as in the bucket, and log file validation enabled on the trail")
 	}
 	return nil
+}
+
+// objects are those of folders, or of one bucket.
+func (v *trailVerify) objects(ctx context.Context, paths []string) (digest.Objects, error) {
+	inS3 := func(p string) bool { return strings.HasPrefix(p, "s3://") }
+	if !slices.ContainsFunc(paths, inS3) {
+		return digest.Folder{Paths: paths}, nil
+	}
+	if len(paths) > 1 {
+		return nil, errors.New("trail verify takes one s3://bucket/prefix, or folders: give one bucket at a time")
+	}
+	cfg, err := config.LoadDefaultConfig(ctx, config.WithDefaultRegion("us-east-1"))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w; mend the AWS configuration", paths[0], err)
+	}
+	client := s3.NewFromConfig(cfg, func(o *s3.Options) {
+		o.UsePathStyle = o.BaseEndpoint != nil || os.Getenv("AWS_ENDPOINT_URL") != "" || os.Getenv("AWS_ENDPOINT_URL_S3") != ""
+	})
+	return digest.NewBucket(ctx, client, paths[0])
 }
 
 // publicKeys are those of the files, or AWS's.

@@ -11,10 +11,12 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -22,7 +24,8 @@ import (
 
 // scriptTrail writes a mirror of a trail's bucket, four hours from 2026-11-01 of
 // one account and region: mktrail DIR. Its keys are in DIR.keys.json, and at
-// $AWS_ENDPOINT_URL, where CloudTrail would list them; the signature of the
+// $AWS_ENDPOINT_URL, where CloudTrail would list them, and where DIR is the bucket
+// trail-bucket too; the signature of the
 // newest digest, which the mirror has not, is in DIR.sig.
 func scriptTrail(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
@@ -47,6 +50,7 @@ func scriptTrail(ts *testscript.TestScript, neg bool, args []string) {
 	d := map[string]any{"awsAccountId": "111122223333", "digestS3Bucket": "trail-bucket", "digestPublicKeyFingerprint": "31e8b543", "digestSignatureAlgorithm": "SHA256withRSA",
 		"newestEventTime": nil, "oldestEventTime": nil, "previousDigestS3Bucket": nil, "previousDigestS3Object": nil, "previousDigestHashValue": nil,
 		"previousDigestHashAlgorithm": nil, "previousDigestSignature": nil}
+	signatures := map[string]string{}
 	start, previous := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC), "null"
 	for hour := range 4 {
 		from := start.Add(time.Duration(hour) * time.Hour)
@@ -64,6 +68,7 @@ func scriptTrail(ts *testscript.TestScript, neg bool, args []string) {
 		sig, err := rsa.SignPKCS1v15(rand.Reader, key, crypto.SHA256, h[:])
 		ts.Check(err)
 		previous = hex.EncodeToString(sig)
+		signatures[name] = previous
 		d["previousDigestS3Bucket"], d["previousDigestS3Object"], d["previousDigestHashValue"] = "trail-bucket", name, hash(digest)
 		d["previousDigestHashAlgorithm"], d["previousDigestSignature"] = "SHA-256", previous
 	}
@@ -73,15 +78,41 @@ func scriptTrail(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(dir+".keys.json", list, 0o600))
 
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if got := r.Header.Get("X-Amz-Target"); got != "CloudTrail_20131101.ListPublicKeys" && got != "com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101.ListPublicKeys" {
-			http.Error(w, got, http.StatusBadRequest)
+		if strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".ListPublicKeys") {
+			w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+			w.Write(list)
 			return
 		}
-		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
-		w.Write(list)
+		serveTrail(w, r, dir, signatures)
 	}))
 	ts.Defer(server.Close)
 	ts.Setenv("AWS_ENDPOINT_URL", server.URL)
 	ts.Setenv("AWS_ACCESS_KEY_ID", "AKIATEST")
 	ts.Setenv("AWS_SECRET_ACCESS_KEY", "test")
+}
+
+// serveTrail is S3 with one bucket, trail-bucket, which the folder mirrors.
+func serveTrail(w http.ResponseWriter, r *http.Request, dir string, signatures map[string]string) {
+	key, _ := strings.CutPrefix(r.URL.Path, "/trail-bucket/")
+	switch {
+	case r.URL.Query().Has("location"):
+		fmt.Fprint(w, "<LocationConstraint>eu-west-1</LocationConstraint>")
+	case r.URL.Query().Has("list-type"):
+		fmt.Fprint(w, "<ListBucketResult>")
+		_ = filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			rel, err := filepath.Rel(dir, name)
+			fmt.Fprintf(w, "<Contents><Key>%s</Key><Size>1</Size></Contents>", filepath.ToSlash(rel))
+			return err
+		})
+		fmt.Fprint(w, "</ListBucketResult>")
+	default:
+		if sig, ok := signatures[key]; ok {
+			w.Header().Set("X-Amz-Meta-Signature", sig)
+			w.Header().Set("X-Amz-Meta-Signature-Algorithm", "SHA256withRSA")
+		}
+		http.ServeFile(w, r, filepath.Join(dir, filepath.FromSlash(key)))
+	}
 }

@@ -137,6 +137,11 @@ func parseSidecar(content []byte) (Metadata, error) {
 		}
 		m = Metadata{Signature: w.Signature, Algorithm: w.Algorithm, Generated: w.Generated}
 	}
+	return m.checked()
+}
+
+// checked is m, if it is a signature.
+func (m Metadata) checked() (Metadata, error) {
 	switch {
 	case m.Algorithm != signatureAlgorithm:
 		return Metadata{}, fmt.Errorf("%w: signature-algorithm is %.40q, want %s", errSidecar, m.Algorithm, signatureAlgorithm)

@@ -323,7 +323,7 @@ func (w *walk) readOne(ctx context.Context, u *unpacker, n *node) error {
 	n.meta, err = w.objects.Metadata(ctx, n.Object)
 	if errors.Is(err, errSidecar) {
 		n.meta.Signature = ""
-		w.problem(Problem{Kind: SignatureAltered, File: n.meta.Name, Object: n.known + sidecar, Digest: n.Name, Time: n.stamp, Detail: err.Error()})
+		w.problem(Problem{Kind: SignatureAltered, File: n.meta.Name, Object: n.known + sidecar, Digest: n.Name, Time: n.order(), Detail: err.Error()})
 		return nil
 	}
 	return err
@@ -362,7 +362,7 @@ func (w *walk) link(nodes []*node) {
 			n.twin = n.twin || len(w.byName[claim]) > 0
 			w.byName[claim] = append(w.byName[claim], n)
 		}
-		if b := n.Bucket; b != "" && b != n.d.Bucket || w.Bucket != "" && w.Bucket != n.d.Bucket {
+		if b := n.Bucket; b != "" && (b != n.d.Bucket || n.Key != n.d.Object) || w.Bucket != "" && w.Bucket != n.d.Bucket {
 			n.moved = true
 		}
 	}
