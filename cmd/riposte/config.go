@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"riposte/ingest/s3sqs"
 	"riposte/internal/bus"
 	"riposte/internal/expr"
 	"riposte/internal/problem"
@@ -51,6 +52,8 @@ type SourceConfig struct {
 	yamlfile.Place `yaml:"-"`
 	// Files reads files and folders.
 	Files *FilesConfig `yaml:"files"`
+	// S3 reads the objects that an SQS queue tells of.
+	S3 *s3sqs.Config `yaml:"s3"`
 }
 
 // FilesConfig reads telemetry from files and folders.
@@ -175,11 +178,8 @@ func (c *Config) validate(file string) error {
 		bad("console.listen: %v", err)
 	}
 	for i, s := range c.Sources {
-		switch {
-		case s.Files == nil:
-			list.Add(&problem.Problem{File: file, Line: s.Line, Col: s.Col, Message: fmt.Sprintf("sources[%d] says nothing: want files: {paths: [...]}", i)})
-		case len(s.Files.Paths) == 0:
-			list.Add(&problem.Problem{File: file, Line: s.Line, Col: s.Col, Message: fmt.Sprintf("sources[%d].files.paths is empty", i)})
+		for _, err := range s.problems() {
+			list.Add(&problem.Problem{File: file, Line: s.Line, Col: s.Col, Message: fmt.Sprintf("sources[%d]%v", i, err)})
 		}
 	}
 	for _, dir := range slices.Concat(c.Detect.Rules, c.Respond.Playbooks) {
@@ -203,6 +203,25 @@ func (c *Config) validate(file string) error {
 		bad("%v", err)
 	}
 	return list.Err()
+}
+
+// problems are all that is wrong with a source, to be read after its name.
+func (s SourceConfig) problems() []error {
+	switch {
+	case s.Files != nil && s.S3 != nil:
+		return []error{errors.New(" is both files and s3: want one source an entry")}
+	case s.S3 != nil:
+		var errs []error
+		for _, err := range unjoin(s.S3.Validate()) {
+			errs = append(errs, fmt.Errorf(".%w", err))
+		}
+		return errs
+	case s.Files == nil:
+		return []error{errors.New(" says nothing: want files: {paths: [...]} or s3: {queue: URL}")}
+	case len(s.Files.Paths) == 0:
+		return []error{errors.New(".files.paths is empty")}
+	}
+	return nil
 }
 
 // unjoin returns the errors that errors.Join put into one.

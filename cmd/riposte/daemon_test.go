@@ -37,6 +37,12 @@ type process struct {
 // then end well.
 func start(t *testing.T, args ...string) *process {
 	t.Helper()
+	return startWith(t, nil, args...)
+}
+
+// startWith is start with more in the environment.
+func startWith(t *testing.T, env []string, args ...string) *process {
+	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -44,6 +50,7 @@ func start(t *testing.T, args ...string) *process {
 	p := &process{t: t, cmd: exec.Command(exe, args...), lines: make(chan string, 10_000)}
 	p.cmd.Args[0] = "riposte" // testscript's name for main
 	p.cmd.Env = append(os.Environ(), "AWS_ACCESS_KEY_ID=none", "AWS_SECRET_ACCESS_KEY=none", "AWS_ENDPOINT_URL=http://127.0.0.1:1", "AWS_MAX_ATTEMPTS=1", "AWS_EC2_METADATA_DISABLED=true")
+	p.cmd.Env = append(p.cmd.Env, env...)
 	p.cmd.Stdout = &p.out
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)

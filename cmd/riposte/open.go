@@ -14,6 +14,7 @@ import (
 
 	"riposte/detect"
 	"riposte/ingest"
+	"riposte/ingest/s3sqs"
 	"riposte/internal/bus"
 	"riposte/internal/store"
 	"riposte/internal/telemetry"
@@ -72,12 +73,15 @@ func actionTable(clients *aws.Clients, hooks map[string]notify.Config) map[strin
 }
 
 // source makes what a source's configuration names.
-func (p *pipeline) source(s SourceConfig, stdin io.Reader) ingest.Source {
+func (p *pipeline) source(ctx context.Context, s SourceConfig, stdin io.Reader) (ingest.Source, error) {
+	if s.S3 != nil {
+		return s3sqs.New(ctx, *s.S3, p.log)
+	}
 	return &ingest.FileSource{
 		Files: ingest.Files{Paths: s.Files.Paths, Stdin: stdin}, Follow: s.Files.Follow, Poll: s.Files.Poll,
 		Cursors: fileCursors{p.state.cursors},
 		Notice:  func(path string, err error) { p.log.Warn("file not read to its end", "source", path, "err", err) },
-	}
+	}, nil
 }
 
 // reloadOnSignal reloads the rules on SIGHUP, whatever their files' dates say.

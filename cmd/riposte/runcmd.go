@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -49,6 +50,9 @@ Killed at any moment and started again, it loses no event and repeats no finding
 			if err := c.validate(configFile); err != nil {
 				return err
 			}
+			if drain && slices.ContainsFunc(c.Sources, func(s SourceConfig) bool { return s.S3 != nil }) {
+				return errors.New("--drain stops when every source has ended, and an S3 source never does: leave one of them out")
+			}
 			return p.daemon(cmd.Context(), c, drain)
 		},
 	}
@@ -74,7 +78,11 @@ func (p *program) daemon(ctx context.Context, c Config, drain bool) (err error) 
 	}
 	defer func() { err = errors.Join(err, pl.bus.Close()) }()
 	for _, s := range c.Sources {
-		pl.sources = append(pl.sources, pl.source(s, p.stdin))
+		source, err := pl.source(ctx, s, p.stdin)
+		if err != nil {
+			return err
+		}
+		pl.sources = append(pl.sources, source)
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	ctx, stop := context.WithCancel(ctx)
