@@ -1,12 +1,17 @@
 package digest_test
 
 import (
+	"bytes"
+	"context"
+	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"path"
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -626,5 +631,50 @@ func TestFindings(t *testing.T) {
 	}
 	if a[0].ID == a[1].ID {
 		t.Error("two findings, one id")
+	}
+}
+
+// sick is a mirror on a disk that fails for some files.
+type sick struct {
+	memory
+	bad map[string]bool
+}
+
+var errDisk = errors.New("input/output error")
+
+func (s sick) Open(ctx context.Context, o digest.Object) (io.ReadCloser, error) {
+	if s.bad[o.Name] {
+		return io.NopCloser(io.MultiReader(bytes.NewReader(s.files[o.Name][:20]), iotest.ErrReader(errDisk))), nil
+	}
+	return s.memory.Open(ctx, o)
+}
+
+// TestUnreadable: a file that could not be read is neither altered nor missing:
+// it is an error, and the rest is verified.
+func TestUnreadable(t *testing.T) {
+	tr := newTrail(t)
+	s := tr.stream("", "111122223333", "eu-west-1").hours(6)
+	bad := map[string]bool{s.digests[2]: true, s.logs[4][1]: true}
+	r, err := digest.Verify(t.Context(), sick{memory{tr.files}, bad}, tr.keys(), digest.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Problems) > 0 || len(r.Errors) != 2 {
+		t.Errorf("problems %+v, errors %v", r.Problems, r.Errors)
+	}
+	for _, err := range r.Errors {
+		name, _, _ := strings.Cut(err.Error(), ":")
+		if !errors.Is(err, errDisk) || !bad[name] {
+			t.Errorf("error %v", err)
+		}
+	}
+	if total := r.Total(); total.DigestsVerified != 5 || total.LogsVerified != 9 {
+		t.Errorf("%+v", total)
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := digest.Verify(ctx, memory{tr.files}, tr.keys(), digest.Options{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("a run that was interrupted says %v", err)
 	}
 }

@@ -292,12 +292,12 @@ func (w *walk) read(ctx context.Context, digests []file) ([]*node, error) {
 				return ctx.Err()
 			}
 			w.failed(n.Name, err)
-			return nil
+			n.d, n.blamed = nil, true // it is there, and nothing more is known
 		}
 		nodes[i] = n
 		return nil
 	})
-	return slices.DeleteFunc(nodes, func(n *node) bool { return n == nil }), err
+	return nodes, err
 }
 
 func (w *walk) readOne(ctx context.Context, u *unpacker, n *node) error {
