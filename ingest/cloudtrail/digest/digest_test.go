@@ -3,6 +3,7 @@ package digest_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -256,6 +257,26 @@ func TestTampering(t *testing.T) {
 			s.restart()
 			s.hours(2)
 			return nil
+		}},
+		"newest digest lies about the hash before": {raw: true, do: func(tr *trail, s *stream) []string {
+			before, _ := unpack(tr.files[s.digests[10]])
+			tr.edit(s.digests[11], hexSum(before), hexSum(nil))
+			return []string{"digest-altered " + s.digests[11]}
+		}},
+		"newest digest lies about the signature before": {raw: true, do: func(tr *trail, s *stream) []string {
+			tr.edit(s.digests[11], s.signatures[10], s.signatures[9])
+			return []string{"digest-altered " + s.digests[11]}
+		}},
+		"newest digest forged, and the one before to fit": {raw: true, do: func(tr *trail, s *stream) []string {
+			tr.edit(s.digests[10], `"newestEventTime":null`, `"newestEventTime":"2026-11-01T00:00:00Z"`)
+			before, _ := unpack(tr.files[s.digests[10]])
+			newest, _ := unpack(tr.files[s.digests[11]])
+			var d map[string]any
+			if err := json.Unmarshal(newest, &d); err != nil {
+				t.Fatal(err)
+			}
+			tr.edit(s.digests[11], d["previousDigestHashValue"].(string), hexSum(before))
+			return []string{"digest-altered " + s.digests[11]}
 		}},
 		"the last of a chain without its signature": {do: func(tr *trail, s *stream) []string {
 			last := s.digests[len(s.digests)-1]

@@ -72,7 +72,8 @@ type stream struct {
 	at              time.Time
 	hour            int
 	prev            map[string]any
-	digests         []string   // keys, oldest first
+	digests         []string // keys, oldest first
+	signatures      []string
 	logs            [][]string // by hour
 }
 
@@ -148,7 +149,7 @@ func (s *stream) next(logs int) {
 	sig, content := s.digest(name, s.at, end, entries, s.prev)
 	s.prev = map[string]any{"previousDigestS3Bucket": s.bucket, "previousDigestS3Object": name, "previousDigestHashValue": hexSum(content),
 		"previousDigestHashAlgorithm": "SHA-256", "previousDigestSignature": sig}
-	s.digests, s.logs = append(s.digests, name), append(s.logs, keys)
+	s.digests, s.signatures, s.logs = append(s.digests, name), append(s.signatures, sig), append(s.logs, keys)
 	s.at = end
 	s.hour++
 }
