@@ -36,3 +36,24 @@ func TestDocumentedExamples(t *testing.T) {
 		}
 	}
 }
+
+// TestDocumentedSource: the source in the guide is a good configuration.
+func TestDocumentedSource(t *testing.T) {
+	text, err := os.ReadFile("../../docs/sources.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, found := strings.Cut(string(text), "```yaml\n")
+	example, _, closed := strings.Cut(rest, "```")
+	if !found || !closed {
+		t.Fatal("the guide has no YAML")
+	}
+	file := filepath.Join(t.TempDir(), "riposte.yaml")
+	if err := os.WriteFile(file, []byte(example), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := loadConfig(file)
+	if err != nil || len(c.Sources) != 1 || c.Sources[0].S3 == nil {
+		t.Errorf("the source of the guide: %+v, %v", c.Sources, err)
+	}
+}
