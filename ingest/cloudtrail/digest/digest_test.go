@@ -83,6 +83,9 @@ func TestFolder(t *testing.T) {
 			t.Errorf("%q: %d chains, problems %+v", path, len(r.Chains), r.Problems)
 		}
 	}
+	if r := verify(t, digest.Folder{Paths: []string{dir, dir + "/AWSLogs"}}, tr.keys(), digest.Options{}); len(r.Problems) > 0 || r.Total().Digests != 12 {
+		t.Errorf("a folder named twice is read twice: %+v", r.Total())
+	}
 	if _, err := digest.Verify(t.Context(), digest.Folder{Paths: []string{dir + "/nothing"}}, tr.keys(), digest.Options{}); err == nil {
 		t.Error("a folder that does not exist is no error")
 	}
@@ -257,6 +260,10 @@ func TestTampering(t *testing.T) {
 			s.restart()
 			s.hours(2)
 			return nil
+		}},
+		"digest before the newest altered": {raw: true, do: func(tr *trail, s *stream) []string {
+			tr.edit(s.digests[10], `"newestEventTime":null`, `"newestEventTime":"2026-11-01T00:00:00Z"`)
+			return []string{"digest-altered " + s.digests[10]}
 		}},
 		"newest digest lies about the hash before": {raw: true, do: func(tr *trail, s *stream) []string {
 			before, _ := unpack(tr.files[s.digests[10]])
