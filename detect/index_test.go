@@ -132,7 +132,7 @@ func (g *generator) condition(d *dialect, depth int) string {
 	}
 	f := one(g, d.texts...)
 	w := quoted(g.word())
-	switch g.IntN(19) {
+	switch g.IntN(23) {
 	case 0, 1, 2:
 		return f + " == " + w
 	case 3:
@@ -163,6 +163,17 @@ func (g *generator) condition(d *dialect, depth int) string {
 		return one(g, "actor.arn", "event.id", "event.name") + " == " + w
 	case 17:
 		return `in_list("names", ` + f + ")"
+	case 18:
+		at := "path(" + d.dyn + ", " + one(g, `"a"`, `"n.a"`, `"b"`) + ", " + one(g, `""`, `""`, w) + ")"
+		return one(g, at+" == "+w, w+" == "+at, at+".startsWith("+w+")", at+".contains("+w+")", at+".endsWith("+w+")", at+" != "+w)
+	case 19:
+		return "path(" + d.dyn + ", " + one(g, `"a"`, `"n.a"`) + ", " + one(g, "false", "true") + ")"
+	case 20:
+		return "path(" + d.dyn + `, "a", "").matches(` + quoted(one(g, "^Stop", "(ab|x)$", "(?i)kms", "a+b", "x*", `"`, `a.b`, "é")) + ")"
+	case 21:
+		if d.kind == event.CloudTrail {
+			return "actor.session" + one(g, " == "+w, ".startsWith("+w+")", ".contains("+w+")", ".endsWith("+w+")", `.matches("^Stop")`, `.matches("^i-[0-9a-f]+$")`, `.matches("(ab|x)")`, `.matches("^(a|b)")`, " != "+w)
+		}
 	}
 	return "int(" + f + ") == 22" // an error when it is no number
 }
@@ -201,7 +212,8 @@ func (g *generator) put(m map[string]any, key string, v any) {
 }
 
 func (g *generator) free() any {
-	return one[any](g, nil, map[string]any{"a": g.word()}, map[string]any{"b": 1}, map[string]any{"a": 3}, g.word(), []any{"a"})
+	return one[any](g, nil, map[string]any{"a": g.word()}, map[string]any{"b": 1}, map[string]any{"a": 3}, g.word(), []any{"a"},
+		map[string]any{"a": true}, map[string]any{"n": map[string]any{"a": g.text()}}, map[string]any{"a": g.text(), "n": map[string]any{"a": true}})
 }
 
 func (g *generator) cloudTrail() event.Event {
@@ -212,7 +224,10 @@ func (g *generator) cloudTrail() event.Event {
 	g.put(m, "errorCode", one[any](g, g.text(), nil, 22, true))
 	g.put(m, "readOnly", g.IntN(2) == 0)
 	g.put(m, "managementEvent", one[any](g, true, false, nil, "true", 1))
-	g.put(m, "userIdentity", one[any](g, nil, map[string]any{"arn": g.text(), "sessionContext": map[string]any{"sessionIssuer": map[string]any{"userName": g.text()}}}, g.word()))
+	principal := one(g, g.word(), g.word()+":"+g.word(), ":"+g.text(), g.word()+":i-0f1e2d3c", "")
+	arn := one(g, g.text(), g.text()+"/"+g.word(), "arn:aws:sts::1:assumed-role/r/i-0f1e2d3c")
+	kind := one(g, "AssumedRole", "FederatedUser", "IAMUser", "Root", "")
+	g.put(m, "userIdentity", one[any](g, nil, map[string]any{"type": kind, "principalId": principal, "arn": arn}, map[string]any{"arn": g.text(), "sessionContext": map[string]any{"sessionIssuer": map[string]any{"userName": g.text()}}}, g.word()))
 	g.put(m, "requestParameters", g.free())
 	return g.decode(event.CloudTrail, m)
 }

@@ -15,9 +15,10 @@ func telling(kind event.Kind, p expr.Predicate) expr.Clause {
 	for _, c := range p {
 		likely, ok := 0.0, true
 		for _, a := range c {
-			// An absent field is not looked up, and a literal of one or two
+			// An absent field is not looked up, what is mentioned somewhere has
+			// no text to look up, and a literal of one or two
 			// bytes occurs in nearly every text.
-			if a.Value == "" || len(a.Value) < 3 && (a.Op != expr.Equals || a.Fold) {
+			if a.Value == "" || a.Op == expr.Mentions || len(a.Value) < 3 && (a.Op != expr.Equals || a.Fold) {
 				ok = false
 				break
 			}

@@ -90,7 +90,7 @@ func TestCloudTrailExpressions(t *testing.T) {
 		if err != nil || got != want {
 			t.Errorf("%s: %v, %v; want %v", text, got, err, want)
 		}
-		if !compile(t, env, text, Bool).Predicate().Match(e.Text) && want {
+		if !compile(t, env, text, Bool).Predicate().Holds(&e) && want {
 			t.Errorf("%s: its predicate does not hold", text)
 		}
 	}

@@ -20,6 +20,9 @@ const (
 	Prefix
 	Suffix
 	Contains
+	// Mentions is about a free-form field: its bytes hold the value, or an escape
+	// behind which it may stand. It cannot be filed, only checked.
+	Mentions
 )
 
 // Atom is one test of a hot field's text; an absent field is "".
@@ -37,7 +40,7 @@ type Clause []Atom
 
 // Predicate holds when every clause does. It is necessary: where it does not
 // hold the expression is false, and not an error, because its clauses come from
-// operands of && and || that read typed fields only, which cannot fail, and a
+// operands of && and || that read typed fields, or free-form ones by path, which cannot fail, and a
 // false operand decides && whatever the others are. An empty predicate always holds.
 type Predicate []Clause
 
@@ -78,6 +81,8 @@ func (a *Atom) Match(s string) bool {
 		return strings.HasPrefix(s, a.Value)
 	case Suffix:
 		return strings.HasSuffix(s, a.Value)
+	case Mentions:
+		return strings.Contains(s, a.Value) || strings.Contains(s, `\`)
 	}
 	return strings.Contains(s, a.Value)
 }
@@ -136,20 +141,12 @@ func (env *Env) operand(e ast.Expr) Predicate {
 	if m, ok := env.hotMember(e); ok && m.flag {
 		return is(m.field)
 	}
-	if e.Kind() != ast.CallKind {
+	if p := env.derived(e); p != nil {
+		return p
+	}
+	left, right, name, ok := binary(e)
+	if !ok {
 		return nil
-	}
-	call := e.AsCall()
-	args := call.Args()
-	if call.IsMemberFunction() {
-		args = append([]ast.Expr{call.Target()}, args...)
-	}
-	if len(args) != 2 {
-		return nil
-	}
-	left, right, name := args[0], args[1], call.FunctionName()
-	if name == operators.Equals && left.Kind() == ast.LiteralKind {
-		left, right = right, left
 	}
 	m, ok := env.hotMember(left)
 	if !ok {
@@ -420,7 +417,11 @@ func (p Predicate) Holds(e *event.Event) bool {
 // Holds evaluates one clause over an event.
 func (c Clause) Holds(e *event.Event) bool {
 	for i := range c {
-		if c[i].Match(e.Text(c[i].Field)) {
+		if c[i].Op == Mentions {
+			if mentions(e.Bytes(c[i].Field), c[i].Value) {
+				return true
+			}
+		} else if c[i].Match(e.Text(c[i].Field)) {
 			return true
 		}
 	}

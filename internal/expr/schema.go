@@ -21,6 +21,9 @@ type member struct {
 	field event.Field
 	text  bool // field holds text, or a whole number in its one spelling
 	flag  bool // field holds a bool
+	// free says that the member is the free-form object of the field from.
+	free bool
+	from event.Field
 }
 
 const none event.Field = 255
@@ -106,7 +109,7 @@ func canonicalInt(s string) bool {
 // dynField is a free-form object; absent and null are the empty map.
 func dynField(f event.Field) member {
 	return member{
-		typ: cel.DynType, field: none,
+		typ: cel.DynType, field: none, free: true, from: f,
 		get: func(in *Input) ref.Val { return in.free(f) },
 		has: func(in *Input) bool { return in.event.Has(f) },
 	}
