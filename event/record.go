@@ -1,6 +1,7 @@
 package event
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
 )
@@ -29,6 +30,10 @@ func Secret(key string) bool { return secretKeys[strings.ToLower(key)] }
 // and cut to its identity when it is larger than 64 KiB.
 func (e *Event) Record() Record {
 	r := Record{ID: strings.Clone(e.ID()), Kind: e.Kind, Time: e.Time(), Origin: e.Origin}
+	if e.Kind != FlowLog && len(e.Raw) <= maxRecord && !maySecret(e.Raw) {
+		r.Raw = bytes.Clone(e.Raw)
+		return r
+	}
 	tree := e.Tree()
 	Redact(tree)
 	raw, err := json.Marshal(tree)
@@ -40,6 +45,27 @@ func (e *Event) Record() Record {
 	}
 	r.Raw = raw
 	return r
+}
+
+// secretWords are such that every name in secretKeys holds one.
+var secretWords = [][]byte{
+	[]byte("token"), []byte("secret"), []byte("passw"), []byte("plaintext"), []byte("userdata"), []byte("authorization"), []byte("privatekey"),
+	[]byte("keymaterial"), []byte("authparameters"), []byte("apikey"), []byte("assertion"), []byte("passphrase"), []byte("signature"),
+}
+
+// maySecret reports whether a JSON text may have a member that holds a secret: it
+// has a word of their names, or an escape behind which one may stand.
+func maySecret(raw []byte) bool {
+	if bytes.Contains(raw, []byte(`\u`)) {
+		return true
+	}
+	lower := bytes.ToLower(raw)
+	for _, w := range secretWords {
+		if bytes.Contains(lower, w) {
+			return true
+		}
+	}
+	return false
 }
 
 // Redact replaces the secrets inside a JSON-like value, in place.
