@@ -13,6 +13,7 @@ type Engine struct {
 	set    *RuleSet
 	state  State
 	inputs map[event.Kind]*expr.Input
+	memos  map[event.Kind][]*memo
 
 	// tried marks the rules that this event was tried against, by turn.
 	tried []uint64
@@ -28,9 +29,10 @@ type Engine struct {
 
 // NewEngine returns an engine with empty state.
 func NewEngine(rs *RuleSet) *Engine {
-	en := &Engine{set: rs, state: Stateless{}, inputs: map[event.Kind]*expr.Input{}}
+	en := &Engine{set: rs, state: Stateless{}, inputs: map[event.Kind]*expr.Input{}, memos: map[event.Kind][]*memo{}}
 	most := 0
-	for _, ix := range rs.indexes {
+	for kind, ix := range rs.indexes {
+		en.memos[kind] = ix.memos()
 		most = max(most, len(ix.rules))
 	}
 	en.tried = make([]uint64, most)
@@ -47,7 +49,7 @@ func (en *Engine) Eval(e *event.Event, dst []event.Finding) []event.Finding {
 		return dst
 	}
 	en.begin(e, ix, dst)
-	ix.candidates(e, en.try)
+	ix.candidates(e, en.memos[e.Kind], en.try)
 	return en.end()
 }
 

@@ -79,9 +79,19 @@ func newIndex(kind event.Kind, rules []*Rule) *index {
 	return ix
 }
 
+// memos are one for each of the index's texts, for the engine that wants them.
+func (ix *index) memos() []*memo {
+	out := make([]*memo, len(ix.texts))
+	for k := range out {
+		out[k] = newMemo()
+	}
+	return out
+}
+
 // candidates calls try with every rule that the event may match, each at least
-// once and few twice. It allocates nothing.
-func (ix *index) candidates(e *event.Event, try func(i int32)) {
+// once and few twice. memos are the engine's, or nil. It allocates only for what
+// they remember.
+func (ix *index) candidates(e *event.Event, memos []*memo, try func(i int32)) {
 	for k := range ix.fields {
 		f := &ix.fields[k]
 		var rules []int32
@@ -100,7 +110,11 @@ func (ix *index) candidates(e *event.Event, try func(i int32)) {
 			continue
 		}
 		text := e.Text(f.field)
-		f.literals.find(text, try)
+		if memos != nil {
+			memos[k].find(f.literals, text, try)
+		} else {
+			f.literals.find(text, try)
+		}
 		if len(f.folded) > 0 && !ascii(text) {
 			for _, i := range f.folded {
 				try(i)

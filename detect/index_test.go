@@ -294,10 +294,11 @@ func TestIndexHidesNothing(t *testing.T) {
 				ix := rs.indexes[d.kind]
 				offered := make([]bool, len(ix.rules))
 				in := ix.rules[0].when.NewInput()
+				memos := ix.memos()
 				for range 500 {
 					e := d.event(g)
 					clear(offered)
-					ix.candidates(&e, func(i int32) { offered[i] = offered[i] || ix.predicates[i].Holds(&e) })
+					ix.candidates(&e, memos, func(i int32) { offered[i] = offered[i] || ix.predicates[i].Holds(&e) })
 					in.SetEvent(&e)
 					for i, r := range ix.rules {
 						verdict, err := r.when.Bool(in)
