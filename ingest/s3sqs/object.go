@@ -181,16 +181,12 @@ func (b *body) Read(p []byte) (int, error) {
 	if room := headSize - len(b.head); room > 0 {
 		b.head = append(b.head, p[:min(n, room)]...)
 	}
-	switch {
-	case err == io.EOF && b.want >= 0 && b.n != b.want:
-		b.err = io.ErrUnexpectedEOF
-	case err != nil && err != io.EOF:
-		b.err = err
-		if cause := b.why(); cause != nil {
-			b.err = cause
-		}
-	default:
+	if err == nil || err == io.EOF { // short of its length, a body ends with io.ErrUnexpectedEOF
 		return n, err
+	}
+	b.err = err
+	if cause := b.why(); cause != nil {
+		b.err = cause
 	}
 	return n, b.err
 }

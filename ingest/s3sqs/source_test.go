@@ -432,6 +432,20 @@ func chaos(t *testing.T, rnd *rand.Rand) {
 	}
 }
 
+// TestTornRecord: what a body that broke off leaves of a record is no broken record.
+func TestTornRecord(t *testing.T) {
+	for _, kind := range []string{awsfake.Truncated, awsfake.Reset} {
+		r := newRig(t, awsfake.Queue{}, nil)
+		r.fake.Send("q", cloudTrail(t, r.store("k", []byte(record("one", "")))), 0)
+		r.fake.Fail(awsfake.Fault{Operation: "GetObject", Kind: kind, Times: 2, After: 50})
+		r.drain()
+		r.want("one")
+		if len(r.broken) != 0 || r.calls("GetObject") != 3 || r.calls("ChangeMessageVisibility") != 0 {
+			t.Errorf("%s: set aside %+v after %d reads", kind, r.broken, r.calls("GetObject"))
+		}
+	}
+}
+
 // TestStreamsWhileItArrives: the first batch is delivered while the rest of its
 // object has not left S3.
 func TestStreamsWhileItArrives(t *testing.T) {
