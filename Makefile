@@ -11,7 +11,7 @@ help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 20
 
 build: ## Build bin/riposte
-	$(GO) build -trimpath -o $(BIN) ./cmd/riposte
+	$(GO) build -o $(BIN) ./cmd/riposte
 
 demo: build ## Play recorded attacks through the whole pipeline (ARGS=--once to the end)
 	./$(BIN) demo $(ARGS)
