@@ -126,4 +126,4 @@ const (
 )
 
 // maxFields is the size of an index: the most fields any kind has.
-const maxFields = int(numCloudTrailFields)
+const maxFields = int(max(numCloudTrailFields, numConfigFields, numFlowFields))

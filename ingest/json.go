@@ -46,12 +46,13 @@ func (r *Reader) json() error {
 // container enters an object that is a list of records with words around it.
 // It looks at the first key only; nothing is taken when it is not one.
 func (r *Reader) container() (bool, error) {
-	key, size, err := r.key(1)
+	key, _, err := r.key(1)
 	if err != nil || !containers[key] && !preambles[key] {
 		return false, err
 	}
 	r.win.pos++ // the brace
 	for {
+		var size int
 		if key, size, err = r.key(0); err != nil {
 			return true, err
 		}
