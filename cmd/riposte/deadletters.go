@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -45,13 +44,7 @@ func (p *program) deadLettersList() *cobra.Command {
 
 func (p *program) printLetters(letters []bus.DeadLetter, output string) error {
 	if output == "json" {
-		enc := json.NewEncoder(p.stdout)
-		for _, l := range letters {
-			if err := enc.Encode(l); err != nil {
-				return err
-			}
-		}
-		return nil
+		return encodeEach(p.stdout, letters)
 	}
 	if len(letters) == 0 {
 		fmt.Fprintln(p.stderr, "no dead letters")

@@ -50,13 +50,7 @@ func (p *program) incidentsList() *cobra.Command {
 
 func (p *program) printIncidents(all []respond.Summary, output string) error {
 	if output == "json" {
-		enc := json.NewEncoder(p.stdout)
-		for _, s := range all {
-			if err := enc.Encode(s); err != nil {
-				return err
-			}
-		}
-		return nil
+		return encodeEach(p.stdout, all)
 	}
 	if len(all) == 0 {
 		fmt.Fprintln(p.stderr, "no incidents")

@@ -55,13 +55,7 @@ func (p *program) playbooksList() *cobra.Command {
 				return err
 			}
 			if output == "json" {
-				enc := json.NewEncoder(p.stdout)
-				for _, pb := range playbooks.List() {
-					if err := enc.Encode(pb); err != nil {
-						return err
-					}
-				}
-				return nil
+				return encodeEach(p.stdout, playbooks.List())
 			}
 			w := tabwriter.NewWriter(p.stdout, 0, 4, 2, ' ', 0)
 			for _, pb := range playbooks.List() {
@@ -87,20 +81,7 @@ func (p *program) playbooksLint() *cobra.Command {
 				fmt.Fprintln(p.stderr, err)
 				return errNo
 			}
-			problems := playbooks.Lint()
-			for _, pr := range problems {
-				if output == "json" {
-					if err := json.NewEncoder(p.stdout).Encode(pr); err != nil {
-						return err
-					}
-					continue
-				}
-				fmt.Fprintln(p.stdout, pr)
-			}
-			if output != "json" {
-				fmt.Fprintf(p.stdout, "%d playbooks, no errors, %d warnings\n", len(playbooks.List()), len(problems))
-			}
-			return nil
+			return p.reportLint(playbooks.Lint(), len(playbooks.List()), "playbooks", output)
 		},
 	}
 	flags.add(cmd)
@@ -164,28 +145,15 @@ func (p *program) testPlaybooks(ctx context.Context, flags *playbookFlags, dirs 
 	if err != nil {
 		return err
 	}
-	paint := paletteFor(p.stdout)
-	results, failed := playbooks.Test(ctx, actions), 0
-	for _, r := range results {
-		if !r.Passed {
-			failed++
-		}
-		switch {
-		case output == "json":
-			if err := json.NewEncoder(p.stdout).Encode(r); err != nil {
-				return err
-			}
-		case !r.Passed:
-			fmt.Fprintf(p.stdout, "%s %s: %s: %s\n", paint.bad("FAIL"), r.Playbook, r.Test, printable(r.Reason))
-		case verbose:
-			fmt.Fprintf(p.stdout, "%s %s: %s\n", paint.good("ok  "), r.Playbook, r.Test)
+	results := playbooks.Test(ctx, actions)
+	if output == "json" {
+		if err := encodeEach(p.stdout, results); err != nil {
+			return err
 		}
 	}
-	if output != "json" {
-		fmt.Fprintf(p.stdout, "%d playbooks, %d tests: %d passed, %d failed\n", len(playbooks.List()), len(results), len(results)-failed, failed)
+	verdicts := make([]verdict, len(results))
+	for i, r := range results {
+		verdicts[i] = verdict{of: r.Playbook, test: r.Test, passed: r.Passed, reason: r.Reason}
 	}
-	if failed > 0 {
-		return errNo
-	}
-	return nil
+	return p.reportVerdicts(verdicts, len(playbooks.List()), "playbooks", output, verbose)
 }

@@ -39,13 +39,7 @@ func (p *program) rulesList() *cobra.Command {
 				return err
 			}
 			if output == "json" {
-				enc := json.NewEncoder(p.stdout)
-				for _, r := range rules.Rules() {
-					if err := enc.Encode(r); err != nil {
-						return err
-					}
-				}
-				return nil
+				return encodeEach(p.stdout, rules.Rules())
 			}
 			paint := paletteFor(p.stdout)
 			w := tabwriter.NewWriter(p.stdout, 0, 4, 2, ' ', 0)
@@ -77,23 +71,7 @@ there is an error.`,
 				fmt.Fprintln(p.stderr, err)
 				return errNo
 			}
-			problems := rules.Lint()
-			for _, pr := range problems {
-				if output == "json" {
-					if err := json.NewEncoder(p.stdout).Encode(pr); err != nil {
-						return err
-					}
-					continue
-				}
-				fmt.Fprintln(p.stdout, pr)
-			}
-			if problems.Err() != nil {
-				return errNo
-			}
-			if output != "json" {
-				fmt.Fprintf(p.stdout, "%d rules, no errors, %d warnings\n", len(rules.Rules()), len(problems))
-			}
-			return nil
+			return p.reportLint(rules.Lint(), len(rules.Rules()), "rules", output)
 		},
 	}
 	flags.add(cmd)
@@ -115,43 +93,22 @@ func (p *program) rulesTest() *cobra.Command {
 				return err
 			}
 			results := rules.Test()
-			return p.reportRuleTests(results, len(rules.Rules()), output, verbose)
+			if output == "json" {
+				if err := encodeEach(p.stdout, results); err != nil {
+					return err
+				}
+			}
+			verdicts := make([]verdict, len(results))
+			for i, r := range results {
+				verdicts[i] = verdict{r.Rule, r.Test, r.Passed, r.Reason, r.Explain}
+			}
+			return p.reportVerdicts(verdicts, len(rules.Rules()), "rules", output, verbose)
 		},
 	}
 	flags.add(cmd)
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "show the tests that pass too")
 	outputFlag(cmd, &output)
 	return cmd
-}
-
-func (p *program) reportRuleTests(results []detect.TestResult, rules int, output string, verbose bool) error {
-	paint := paletteFor(p.stdout)
-	failed := 0
-	for _, r := range results {
-		if !r.Passed {
-			failed++
-		}
-		switch {
-		case output == "json":
-			if err := json.NewEncoder(p.stdout).Encode(r); err != nil {
-				return err
-			}
-		case !r.Passed:
-			fmt.Fprintf(p.stdout, "%s %s: %s: %s\n", paint.bad("FAIL"), r.Rule, r.Test, r.Reason)
-			if r.Explain != nil {
-				writeTruth(p.stdout, paint, r.Explain, 2)
-			}
-		case verbose:
-			fmt.Fprintf(p.stdout, "%s %s: %s\n", paint.good("ok  "), r.Rule, r.Test)
-		}
-	}
-	if output != "json" {
-		fmt.Fprintf(p.stdout, "%d rules, %d tests: %d passed, %d failed\n", rules, len(results), len(results)-failed, failed)
-	}
-	if failed > 0 {
-		return errNo
-	}
-	return nil
 }
 
 func (p *program) rulesExplain() *cobra.Command {
