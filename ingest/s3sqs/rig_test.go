@@ -158,6 +158,13 @@ func (r *rig) drain() {
 	r.t.Helper()
 	stop := r.start()
 	defer stop()
+	r.empty()
+}
+
+// empty waits for an empty queue. Whoever sends more afterwards keeps the source
+// running: the last poll of one that was stopped may take a message with it.
+func (r *rig) empty() {
+	r.t.Helper()
 	r.until("an empty queue", func() bool { return len(r.fake.Messages("q")) == 0 })
 }
 

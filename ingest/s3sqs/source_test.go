@@ -66,10 +66,12 @@ func TestTwoRoadsOneObject(t *testing.T) {
 // TestOverwrittenObjectIsAnother: new bytes under an old key are new batches.
 func TestOverwrittenObjectIsAnother(t *testing.T) {
 	r := newRig(t, awsfake.Queue{}, nil)
+	stop := r.start()
+	defer stop()
 	for _, id := range []string{"before", "after"} {
 		r.fake.Store("flat", "k", awsfake.Blob{Body: file(t, record(id, ""))})
 		r.fake.Send("q", cloudTrail(t, Object{Bucket: "flat", Key: "k"}), 0)
-		r.drain()
+		r.empty()
 	}
 	r.want("before", "after")
 }
@@ -229,10 +231,12 @@ func TestStart(t *testing.T) {
 // TestBucketElsewhere: CloudTrail's message does not say where the bucket is.
 func TestBucketElsewhere(t *testing.T) {
 	r := newRig(t, awsfake.Queue{}, nil)
+	stop := r.start()
+	defer stop()
 	for _, key := range []string{"a", "b"} {
 		r.fake.Store("far", key, awsfake.Blob{Body: file(t, record(key, ""))})
 		r.fake.Send("q", cloudTrail(t, Object{Bucket: "far", Key: key}), 0)
-		r.drain()
+		r.empty()
 	}
 	r.want("a", "b")
 	if n := r.calls("GetObject"); n != 3 {
