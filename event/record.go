@@ -50,7 +50,7 @@ func (e *Event) Record() Record {
 // secretWords are such that every name in secretKeys holds one.
 var secretWords = [][]byte{
 	[]byte("token"), []byte("secret"), []byte("passw"), []byte("plaintext"), []byte("userdata"), []byte("authorization"), []byte("privatekey"),
-	[]byte("keymaterial"), []byte("authparameters"), []byte("apikey"), []byte("assertion"), []byte("passphrase"), []byte("signature"),
+	[]byte("keymaterial"), []byte("authparameters"), []byte("apikey"), []byte("assertion"), []byte("passphrase"), []byte("x-amz-signature"),
 }
 
 // maySecret reports whether a JSON text may have a member that holds a secret: it

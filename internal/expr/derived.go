@@ -43,9 +43,16 @@ func (env *Env) derived(e ast.Expr) Predicate {
 		return nil // the fallback may hold the value
 	}
 	var c Clause
-	switch function {
-	case operators.Equals, "startsWith", "endsWith", "contains":
-		c = Clause{{Field: f, Op: Mentions, Value: string(value)}}
+	one := func(text string) { c = Clause{{Field: f, Op: Mentions, Value: text}} }
+	switch function { // a text stands between quotes
+	case operators.Equals:
+		one(`"` + string(value) + `"`)
+	case "startsWith":
+		one(`"` + string(value))
+	case "endsWith":
+		one(string(value) + `"`)
+	case "contains":
+		one(string(value))
 	case "matches":
 		for _, p := range regexClause(f, string(value)) {
 			for _, a := range p {
