@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -55,5 +56,30 @@ func TestDocumentedSource(t *testing.T) {
 	c, err := loadConfig(file)
 	if err != nil || len(c.Sources) != 1 || c.Sources[0].S3 == nil {
 		t.Errorf("the source of the guide: %+v, %v", c.Sources, err)
+	}
+}
+
+// TestReadmeCounts: the numbers in the README and the changes are those of the program.
+func TestReadmeCounts(t *testing.T) {
+	c := defaultConfig()
+	rules, err := loadRules(&c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	playbooks, err := loadPlaybooks(&c, actionTable(nil, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{"README.md", "CHANGELOG.md"} {
+		text, err := os.ReadFile("../../" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		words := strings.Join(strings.Fields(string(text)), " ")
+		for _, want := range []string{fmt.Sprintf("%d rules", len(rules.Rules())), fmt.Sprintf("%d playbooks", len(playbooks.List()))} {
+			if !strings.Contains(words, want) {
+				t.Errorf("%s does not say %q", file, want)
+			}
+		}
 	}
 }
