@@ -28,7 +28,7 @@ import (
 // findings are together in incidents.
 func TestKilledDaemon(t *testing.T) {
 	corpus := filepath.Join(t.TempDir(), "corpus")
-	records, err := traffic.CorpusOf(t.Context(), corpus, 4<<20, 11, 0.03, 2)
+	records, err := traffic.Corpus(t.Context(), corpus, 4<<20, 11, 0.03, 2)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,7 +47,7 @@ func (b *bench) makeCorpus(ctx context.Context, name string, size int64, share f
 		return nil, err
 	}
 	var err error
-	if want.Records, err = traffic.CorpusOf(ctx, dir, size, seed, share, 2); err != nil {
+	if want.Records, err = traffic.Corpus(ctx, dir, size, seed, share, 2); err != nil {
 		return nil, fmt.Errorf("make the corpus: %w", err)
 	}
 	data, err := json.Marshal(want)

@@ -180,14 +180,9 @@ const perFile = 4000
 const attackEvery = 2000
 
 // Corpus writes {"Records":[...]} files, gzip, into dir until they come to at
-// least size bytes, and returns the number of records. Changes are as frequent
-// as in the samples.
-func Corpus(ctx context.Context, dir string, size int64, seed uint64, workers int) (int64, error) {
-	return CorpusOf(ctx, dir, size, seed, AsRecorded, workers)
-}
-
-// CorpusOf is Corpus with another share of changes.
-func CorpusOf(ctx context.Context, dir string, size int64, seed uint64, share float64, workers int) (int64, error) {
+// least size bytes, and returns the number of records. share of the ordinary
+// ones change something; AsRecorded is as in the samples.
+func Corpus(ctx context.Context, dir string, size int64, seed uint64, share float64, workers int) (int64, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return 0, err
 	}

@@ -37,7 +37,7 @@ func TestGeneratorIsDeterministicAndValid(t *testing.T) {
 
 func TestCorpus(t *testing.T) {
 	dir := t.TempDir()
-	n, err := Corpus(t.Context(), dir, 1<<20, 1, 2)
+	n, err := Corpus(t.Context(), dir, 1<<20, 1, AsRecorded, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
