@@ -30,6 +30,8 @@ type Emit func(ctx context.Context, b Batch) error
 type Broken struct {
 	Origin event.Origin
 	Kind   event.Kind // 0 when it is not known
+	// Format is that of the flow log lines around it.
+	Format *event.FlowFormat
 	Reason string
 	// Raw are its bytes, at most 64 KiB of them.
 	Raw []byte

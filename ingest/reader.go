@@ -224,7 +224,11 @@ func (r *Reader) broken(kind event.Kind, offset, line int64, raw []byte, reason 
 	if len(raw) > maxBrokenRaw {
 		raw = raw[:maxBrokenRaw]
 	}
-	if err := r.sink.Broken(r.ctx, Broken{Origin: o, Kind: kind, Reason: reason, Raw: raw}); err != nil {
+	b := Broken{Origin: o, Kind: kind, Reason: reason, Raw: raw}
+	if kind == event.FlowLog {
+		b.Format = r.format
+	}
+	if err := r.sink.Broken(r.ctx, b); err != nil {
 		return &DeliveryError{Object: o.Object, Err: err}
 	}
 	return nil

@@ -110,9 +110,14 @@ func (p *pipeline) ingest(ctx context.Context, done chan<- struct{}) error {
 			p.broken.Add(1)
 			p.tel.Broken(ctx, b.Origin.Source)
 			p.log.WarnContext(ctx, "record set aside", "source", b.Origin.Source, "place", b.Origin.String(), "err", b.Reason)
-			return p.bus.DeadLetter(ctx, bus.DeadLetter{
-				Reason: b.Reason, Place: b.Origin.String(), Kind: b.Kind.String(), Payload: b.Raw,
-			})
+			letter := bus.DeadLetter{Reason: b.Reason, Place: b.Origin.String(), Payload: b.Raw}
+			if b.Kind != 0 {
+				letter.Kind = b.Kind.String()
+			}
+			if b.Format != nil {
+				letter.Format = b.Format.String()
+			}
+			return p.bus.DeadLetter(ctx, letter)
 		},
 	}
 	g, ctx := errgroup.WithContext(ctx)
