@@ -94,6 +94,7 @@ func NewClients(ctx context.Context, c Config, dial Dial, opts ...func(*config.L
 	if err != nil {
 		return nil, fmt.Errorf("load the AWS configuration: %w", err)
 	}
+	base.Credentials = &ambient{inner: base.Credentials, now: time.Now}
 	base.APIOptions = append(base.APIOptions, namePermission)
 	return &Clients{c: c, base: base, made: map[string]aws.Config{}, sleep: wait}, nil
 }
