@@ -121,19 +121,25 @@ func configurationReference(_ *testing.T, w io.Writer) {
 	fmt.Fprintf(w, "# Configuration\n\nOne YAML file; unknown keys are errors, and `riposte config check FILE` says all that is wrong at once. This is\nwhat `riposte config example` prints.\n\n```yaml\n%s```\n", configExample)
 }
 
-func commandReference(_ *testing.T, w io.Writer) {
+func commandReference(t *testing.T, w io.Writer) {
 	fmt.Fprintf(w, "# Command line\n\nText for people on standard output, progress and errors on standard error; `--output json` prints one object a\nline. Exit status: 0 done, 1 it ran and the answer is no, 2 bad usage, configuration or input.\n")
 	p := &program{stdin: strings.NewReader(""), stdout: io.Discard, stderr: io.Discard}
 	root := p.command()
 	root.SetContext(context.Background())
 	var walk func(c *cobra.Command)
 	walk = func(c *cobra.Command) {
+		if c.Example == "" && c.Parent() == root && c.Name() != "help" {
+			t.Errorf("%s has no example", c.CommandPath())
+		}
 		if c.Runnable() && (!c.HasSubCommands() || c == root) && c.IsAvailableCommand() && c != root {
 			fmt.Fprintf(w, "\n## %s\n\n%s\n", c.UseLine(), cmp.Or(c.Long, c.Short+"."))
 			fmt.Fprintf(w, "\n```sh\n%s\n```\n", strings.ReplaceAll(c.Example, "  riposte", "riposte"))
 			if flags := machineless(c.LocalFlags().FlagUsagesWrapped(100)); flags != "" {
 				fmt.Fprintf(w, "\n```\n%s```\n", flags)
 			}
+		}
+		if c.Name() == "completion" {
+			return // its parts are cobra's own, one a shell
 		}
 		for _, sub := range c.Commands() {
 			walk(sub)

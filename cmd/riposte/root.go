@@ -67,6 +67,12 @@ containment that can be taken back.`,
 		p.rulesCommand(), p.playbooksCommand(), p.incidentsCommand(), p.deadLettersCommand(),
 		p.doctorCommand(), p.configCommand(), p.versionCommand(),
 	)
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" {
+			c.Example = "  source <(riposte completion bash)"
+		}
+	}
 	return root
 }
 
