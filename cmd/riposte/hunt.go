@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -106,7 +107,7 @@ func (h *hunt) run(ctx context.Context, paths []string) error {
 	}
 
 	run := &huntRun{hunt: h, rules: rules, files: files, refs: refs, bar: h.progress(refs)}
-	run.out = newOrderedFindings(h.printer(run.bar), len(refs))
+	run.out = newOrderedFindings(h.writer(run.bar), len(refs))
 	g, ctx := errgroup.WithContext(ctx)
 	var next atomic.Int64
 	for range min(h.workers, len(refs)) {
@@ -171,7 +172,7 @@ type huntRun struct {
 // work reads files until none is left. One engine and one set of buffers serve all its files.
 func (r *huntRun) work(ctx context.Context, next *atomic.Int64) error {
 	engine := detect.NewEngine(r.rules)
-	reader := ingest.NewReader()
+	reader, render := ingest.NewReader(), r.renderer()
 	var scratch []event.Finding
 	for {
 		i := int(next.Add(1)) - 1
@@ -191,7 +192,11 @@ func (r *huntRun) work(ctx context.Context, next *atomic.Int64) error {
 					scratch = engine.Eval(e, scratch[:0])
 					for k := range scratch {
 						if scratch[k].Severity >= r.minSeverity.Severity {
-							if err := r.out.add(i, &scratch[k]); err != nil {
+							text, err := render(&scratch[k])
+							if err != nil {
+								return err
+							}
+							if err := r.out.add(i, scratch[k].Severity, text); err != nil {
 								return err
 							}
 						}
@@ -290,33 +295,45 @@ func (h *hunt) progress(refs []ingest.FileRef) *progressbar.ProgressBar {
 		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(), progressbar.OptionSetDescription("hunting"))
 }
 
-// printer returns how one finding is written; nil writes out what is buffered. On
-// a terminal, which the bar shares, each finding takes the bar's place at once.
-func (h *hunt) printer(bar *progressbar.ProgressBar) func(*event.Finding) error {
-	w := bufio.NewWriterSize(h.stdout, 64<<10)
+// renderer returns how one worker renders a finding; the bytes are good until
+// the next.
+func (h *hunt) renderer() func(*event.Finding) ([]byte, error) {
+	var buf bytes.Buffer
 	if h.output == "json" {
-		enc := json.NewEncoder(w)
+		enc := json.NewEncoder(&buf)
 		enc.SetEscapeHTML(false)
-		return func(f *event.Finding) error {
-			if f == nil {
-				return w.Flush()
-			}
-			return enc.Encode(f)
+		return func(f *event.Finding) ([]byte, error) {
+			buf.Reset()
+			err := enc.Encode(f)
+			return buf.Bytes(), err
 		}
 	}
 	paint := paletteFor(h.stdout)
+	return func(f *event.Finding) ([]byte, error) {
+		buf.Reset()
+		err := writeFindingLine(&buf, paint, f)
+		return buf.Bytes(), err
+	}
+}
+
+// writer returns how rendered findings are written; nil writes out what is
+// buffered. On a terminal, which the bar shares, they take the bar's place at once.
+func (h *hunt) writer(bar *progressbar.ProgressBar) func([]byte) error {
+	w := bufio.NewWriterSize(h.stdout, 64<<10)
 	shared := bar != nil && interactive(h.stdout)
-	return func(f *event.Finding) error {
-		if f == nil {
+	return func(rendered []byte) error {
+		if rendered == nil {
 			return w.Flush()
 		}
 		if !shared {
-			return writeFindingLine(w, paint, f)
+			_, err := w.Write(rendered)
+			return err
 		}
 		if err := bar.Clear(); err != nil {
 			return err
 		}
-		return errors.Join(writeFindingLine(w, paint, f), w.Flush(), bar.RenderBlank())
+		_, err := w.Write(rendered)
+		return errors.Join(err, w.Flush(), bar.RenderBlank())
 	}
 }
 

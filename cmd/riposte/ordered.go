@@ -6,13 +6,14 @@ import (
 	"riposte/event"
 )
 
-// orderedFindings prints the findings of many files, read side by side, in the
+// orderedFindings writes the findings of many files, read side by side, in the
 // order of the files: those of the first unfinished file at once, those of
 // later files when their turn comes. So the output of a hunt does not depend on
-// how many workers it had.
+// how many workers it had. Workers render before they come here: what is done
+// under the lock is copying.
 type orderedFindings struct {
 	mu    sync.Mutex
-	print func(*event.Finding) error // nil flushes
+	write func(rendered []byte) error // nil writes out what is buffered
 	next  int
 	files []fileFindings
 
@@ -21,24 +22,24 @@ type orderedFindings struct {
 }
 
 type fileFindings struct {
-	held []event.Finding
+	held []byte
 	done bool
 }
 
-func newOrderedFindings(print func(*event.Finding) error, files int) *orderedFindings {
-	return &orderedFindings{print: print, files: make([]fileFindings, files)}
+func newOrderedFindings(write func([]byte) error, files int) *orderedFindings {
+	return &orderedFindings{write: write, files: make([]fileFindings, files)}
 }
 
-// add takes a finding of file i.
-func (o *orderedFindings) add(i int, f *event.Finding) error {
+// add takes a finding of file i as it is to be written.
+func (o *orderedFindings) add(i int, severity event.Severity, rendered []byte) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.count++
-	o.worst = max(o.worst, f.Severity)
+	o.worst = max(o.worst, severity)
 	if i == o.next {
-		return o.print(f)
+		return o.write(rendered)
 	}
-	o.files[i].held = append(o.files[i].held, *f)
+	o.files[i].held = append(o.files[i].held, rendered...)
 	return nil
 }
 
@@ -48,18 +49,17 @@ func (o *orderedFindings) done(i int) error {
 	defer o.mu.Unlock()
 	o.files[i].done = true
 	for o.next < len(o.files) && o.files[o.next].done {
-		o.files[o.next].held = nil
-		o.next++
-		if o.next == len(o.files) {
+		if o.next++; o.next == len(o.files) {
 			break
 		}
 		held := o.files[o.next].held
-		for k := range held {
-			if err := o.print(&held[k]); err != nil {
-				return err
-			}
-		}
 		o.files[o.next].held = nil
+		if len(held) == 0 {
+			continue
+		}
+		if err := o.write(held); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -68,5 +68,5 @@ func (o *orderedFindings) done(i int) error {
 func (o *orderedFindings) flush() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.print(nil)
+	return o.write(nil)
 }
