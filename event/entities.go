@@ -115,7 +115,7 @@ func (e *Event) Entities() []Entity {
 		region, account := e.Region(), e.Account()
 		eni := e.Text(FlowInterfaceID)
 		if eni != "" && region != "" {
-			eni = fmt.Sprintf("arn:%s:ec2:%s:%s:network-interface/%s", partition(region), region, account, eni)
+			eni = fmt.Sprintf("arn:%s:ec2:%s:%s:network-interface/%s", Partition(region), region, account, eni)
 		}
 		add("network-interface", eni)
 		add("instance", e.Text(FlowInstanceID))
@@ -165,7 +165,7 @@ func (e *Event) entityID(r entityRule, value string) string {
 	if r.arn == "" || value == "" || strings.HasPrefix(value, "arn:") {
 		return value
 	}
-	return strings.NewReplacer("{partition}", partition(e.Region()), "{account}", e.Account(), "{region}", e.Region(), "{value}", value).Replace(r.arn)
+	return strings.NewReplacer("{partition}", Partition(e.Region()), "{account}", e.Account(), "{region}", e.Region(), "{value}", value).Replace(r.arn)
 }
 
 // lowerFirst renames GroupId to groupId: nested requests spell as the query API does.

@@ -32,7 +32,7 @@ func (e *Event) Actor() Actor {
 	case "Root":
 		a.Name = "root"
 		if a.ARN == "" && a.Account != "" {
-			a.ARN = "arn:" + partition(e.Region()) + ":iam::" + a.Account + ":root"
+			a.ARN = "arn:" + Partition(e.Region()) + ":iam::" + a.Account + ":root"
 		}
 	case "AWSService":
 		a.Name = firstOf(invoker, a.Name)
@@ -83,8 +83,8 @@ func firstOf(values ...string) string {
 	return ""
 }
 
-// partition is the ARN partition that a region lies in.
-func partition(region string) string {
+// Partition is the ARN partition that a region lies in.
+func Partition(region string) string {
 	switch {
 	case strings.HasPrefix(region, "cn-"):
 		return "aws-cn"

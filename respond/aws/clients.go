@@ -28,6 +28,7 @@ import (
 	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/middleware"
 
+	"riposte/event"
 	"riposte/respond"
 )
 
@@ -207,20 +208,9 @@ func split(arn string) (partition, service, region, account, resource string, ok
 	return parts[1], parts[2], parts[3], parts[4], parts[5], true
 }
 
-// partition is the ARN partition that a region lies in.
-func partition(region string) string {
-	switch {
-	case strings.HasPrefix(region, "cn-"):
-		return "aws-cn"
-	case strings.HasPrefix(region, "us-gov-"):
-		return "aws-us-gov"
-	}
-	return "aws"
-}
-
 // home is the region of a partition's global services.
 func home(region string) string {
-	return map[string]string{"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}[partition(region)]
+	return map[string]string{"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}[event.Partition(region)]
 }
 
 // yes reads a parameter that is true or false.

@@ -120,7 +120,7 @@ func bucketName(p *respond.Plan) string {
 // bucket resolves a bucket to its owner and region, and begins the plan about it.
 // S3 has no immutable id: that the account owns the bucket is checked in every call.
 func (a *blockPublicAccess) bucket(ctx context.Context, p *respond.Plan, name string) (refused string, err error) {
-	part := partition(p.Region)
+	part := event.Partition(p.Region)
 	if name == "" {
 		return "the finding names no bucket", nil
 	}

@@ -96,7 +96,7 @@ func (a *revokeRules) Plan(ctx context.Context, r *respond.Request) (*respond.Pl
 	if !groupForm.MatchString(id) {
 		return refuse(p, "the finding names no security group: %q", id)
 	}
-	arn := fmt.Sprintf("arn:%s:ec2:%s:%s:security-group/%s", partition(p.Region), p.Region, r.Account, id)
+	arn := fmt.Sprintf("arn:%s:ec2:%s:%s:security-group/%s", event.Partition(p.Region), p.Region, r.Account, id)
 	p.Target, p.TargetID = event.Entity{Kind: "security-group", ID: arn}, id
 	port, limited := r.Params["port"].(int64)
 	if v, given := r.Params["port"]; given && (!limited || port < 0 || port > 65535) {
