@@ -82,7 +82,7 @@ func (a *Atom) Match(s string) bool {
 	case Suffix:
 		return strings.HasSuffix(s, a.Value)
 	case Mentions:
-		return strings.Contains(s, a.Value) || strings.Contains(s, `\`)
+		return mentions([]byte(s), a.Value)
 	}
 	return strings.Contains(s, a.Value)
 }
