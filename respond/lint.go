@@ -17,23 +17,11 @@ func (p *Playbooks) Lint() problem.List {
 			pr.Warning = true
 			list.Add(pr)
 		}
-		matching, other := 0, 0
 		decided := map[string]bool{}
 		for _, t := range pb.Tests {
-			if t.Matches {
-				matching++
-			} else {
-				other++
-			}
 			for step := range t.Steps {
 				decided[step] = true
 			}
-		}
-		if matching == 0 {
-			warn("no test with a finding that it is about")
-		}
-		if other == 0 {
-			warn("no test with a finding that it is not about")
 		}
 		if pb.Description == "" {
 			warn("no description")

@@ -23,7 +23,7 @@ func (p *program) rulesCommand() *cobra.Command {
 		p.rulesList(), p.rulesLint(), p.rulesTest(), p.rulesExplain())
 }
 
-// ruleDirs are the folders a rules command works on: its arguments, else the built-in rules.
+// take makes the arguments of a rules command its folders.
 func (r *ruleFlags) take(args []string) { r.dirs = append(r.dirs, args...) }
 
 func (p *program) rulesList() *cobra.Command {
@@ -66,7 +66,7 @@ there is an error.`,
 		Example: "  riposte rules lint ./rules",
 		RunE: func(_ *cobra.Command, args []string) error {
 			flags.take(args)
-			rules, err := flags.load(p.stderr)
+			rules, err := flags.load(io.Discard) // the report has the warnings
 			if err != nil {
 				fmt.Fprintln(p.stderr, err)
 				return errNo
@@ -116,7 +116,7 @@ func (p *program) rulesExplain() *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use: "explain RULE EVENT-FILE", Short: "Say why a rule does or does not fire on the events of a file",
-		Example: "  riposte rules explain aws.evasion.trail-logging-stopped event.json",
+		Example: "  riposte rules explain evasion.trail-stopped event.json",
 		Args:    exactly("a RULE", "an EVENT-FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			rules, err := flags.load(p.stderr)
