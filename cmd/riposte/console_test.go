@@ -1,13 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"encoding/json"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -113,45 +110,13 @@ func startConsole(t *testing.T, incoming string) string {
 	if err := os.WriteFile(config, []byte(yaml), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(exe, "run", "--config", config)
-	cmd.Args[0] = "riposte"
-	cmd.Env = append(os.Environ(), "AWS_ACCESS_KEY_ID=AKIAFAKE", "AWS_SECRET_ACCESS_KEY=fake", "AWS_REGION=eu-west-1", "AWS_ENDPOINT_URL="+fake.URL(), "AWS_EC2_METADATA_DISABLED=true")
-	stderr, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewScanner(stderr)
-	address := regexp.MustCompile(`http://127\.0\.0\.1:\d+/\?token=\S+`)
-	url := ""
-	var log strings.Builder
-	for url == "" && lines.Scan() {
-		log.WriteString(lines.Text() + "\n")
-		url = address.FindString(lines.Text())
-	}
-	if url == "" {
-		t.Fatalf("the daemon says no address:\n%s", log.String())
-	}
-	drained := make(chan struct{})
-	go func() {
-		defer close(drained)
-		for lines.Scan() {
-		}
-	}()
+	p := startWith(t, []string{"AWS_REGION=eu-west-1", "AWS_ENDPOINT_URL=" + fake.URL()}, "run", "--config", config)
 	t.Cleanup(func() {
-		if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
 			t.Error(err)
 		}
-		<-drained
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("the daemon ended badly when it was interrupted: %v", err)
-		}
+		p.end() // and it must end well
 	})
+	_, url, _ := strings.Cut(p.until("console: http://127.0.0.1:", "/?token="), "console: ")
 	return url
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"io/fs"
 	"math/rand/v2"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -60,21 +59,14 @@ func TestKilledDaemon(t *testing.T) {
 	}
 }
 
-func daemon(ctx context.Context, data, corpus string) *exec.Cmd {
-	exe, err := os.Executable()
-	if err != nil {
-		panic(err)
-	}
-	cmd := exec.CommandContext(ctx, exe, "run", "--drain", "--data-dir", data, "--roles", "ingest,detect,respond", corpus)
-	cmd.Args[0] = "riposte" // testscript's name for main
-	cmd.Env = append(os.Environ(), "AWS_EC2_METADATA_DISABLED=true", "AWS_ACCESS_KEY_ID=none", "AWS_SECRET_ACCESS_KEY=none", "AWS_ENDPOINT_URL=http://127.0.0.1:1", "AWS_MAX_ATTEMPTS=1")
-	return cmd
+func daemon(data, corpus string) *exec.Cmd {
+	return realProgram(nil, "run", "--drain", "--data-dir", data, "--roles", "ingest,detect,respond", corpus)
 }
 
 func drainDaemon(t *testing.T, data, corpus string) {
 	t.Helper()
 	var log strings.Builder
-	cmd := daemon(t.Context(), data, corpus)
+	cmd := daemon(data, corpus)
 	cmd.Stderr = &log
 	if out, err := cmd.Output(); err != nil {
 		t.Fatalf("%v\n%s\n%.3000s", err, out, log.String())
@@ -86,7 +78,7 @@ func drainDaemon(t *testing.T, data, corpus string) {
 func killDaemon(t *testing.T, data, corpus string, grown int64) bool {
 	t.Helper()
 	before := streamSize(t, data)
-	cmd := daemon(t.Context(), data, corpus)
+	cmd := daemon(data, corpus)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

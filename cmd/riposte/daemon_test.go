@@ -24,6 +24,19 @@ import (
 	"riposte/samples"
 )
 
+// realProgram is the command riposte, which can reach no AWS unless env says so.
+func realProgram(env []string, args ...string) *exec.Cmd {
+	exe, err := os.Executable()
+	if err != nil {
+		panic(err)
+	}
+	cmd := exec.Command(exe, args...)
+	cmd.Args[0] = "riposte" // testscript's name for main
+	cmd.Env = append(os.Environ(), "AWS_ACCESS_KEY_ID=none", "AWS_SECRET_ACCESS_KEY=none", "AWS_ENDPOINT_URL=http://127.0.0.1:1", "AWS_MAX_ATTEMPTS=1", "AWS_EC2_METADATA_DISABLED=true")
+	cmd.Env = append(cmd.Env, env...)
+	return cmd
+}
+
 // process is a riposte that runs, with its standard input and its log by line.
 type process struct {
 	t     *testing.T
@@ -43,14 +56,8 @@ func start(t *testing.T, args ...string) *process {
 // startWith is start with more in the environment.
 func startWith(t *testing.T, env []string, args ...string) *process {
 	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &process{t: t, cmd: exec.Command(exe, args...), lines: make(chan string, 10_000)}
-	p.cmd.Args[0] = "riposte" // testscript's name for main
-	p.cmd.Env = append(os.Environ(), "AWS_ACCESS_KEY_ID=none", "AWS_SECRET_ACCESS_KEY=none", "AWS_ENDPOINT_URL=http://127.0.0.1:1", "AWS_MAX_ATTEMPTS=1", "AWS_EC2_METADATA_DISABLED=true")
-	p.cmd.Env = append(p.cmd.Env, env...)
+	var err error
+	p := &process{t: t, cmd: realProgram(env, args...), lines: make(chan string, 10_000)}
 	p.cmd.Stdout = &p.out
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
