@@ -41,6 +41,10 @@ type Broken struct {
 type Sink struct {
 	Emit   Emit
 	Broken func(ctx context.Context, b Broken) error
+	// Findings takes what a source itself found: a log file that was altered, an
+	// account that fell silent. nil says that they are durable; the same finding
+	// given twice is there once.
+	Findings func(ctx context.Context, findings []event.Finding) error
 	// Progress hears of bytes read from the object as stored.
 	Progress func(n int64)
 }

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"riposte/ingest/s3sqs"
 	"riposte/internal/bus"
 	"riposte/internal/expr"
 	"riposte/internal/problem"
@@ -45,25 +44,6 @@ type Config struct {
 	Console ConsoleConfig `yaml:"console"`
 	// Telemetry is logs, metrics and traces about riposte itself.
 	Telemetry telemetry.Config `yaml:"telemetry"`
-}
-
-// SourceConfig is one source; exactly one of its members is set.
-type SourceConfig struct {
-	yamlfile.Place `yaml:"-"`
-	// Files reads files and folders.
-	Files *FilesConfig `yaml:"files"`
-	// S3 reads the objects that an SQS queue tells of.
-	S3 *s3sqs.Config `yaml:"s3"`
-}
-
-// FilesConfig reads telemetry from files and folders.
-type FilesConfig struct {
-	// Paths are files and folders; - is standard input.
-	Paths []string `yaml:"paths"`
-	// Follow keeps looking for new files.
-	Follow bool `yaml:"follow"`
-	// Poll is how often a followed folder is looked at.
-	Poll time.Duration `yaml:"poll"`
 }
 
 // ListConfig is a named list.
@@ -177,7 +157,8 @@ func (c *Config) validate(file string) error {
 	if err := loopback(c.Console.Listen); err != nil {
 		bad("console.listen: %v", err)
 	}
-	for i, s := range c.Sources {
+	for i := range c.Sources {
+		s := &c.Sources[i]
 		for _, err := range s.problems() {
 			list.Add(&problem.Problem{File: file, Line: s.Line, Col: s.Col, Message: fmt.Sprintf("sources[%d]%v", i, err)})
 		}
@@ -203,25 +184,6 @@ func (c *Config) validate(file string) error {
 		bad("%v", err)
 	}
 	return list.Err()
-}
-
-// problems are all that is wrong with a source, to be read after its name.
-func (s SourceConfig) problems() []error {
-	switch {
-	case s.Files != nil && s.S3 != nil:
-		return []error{errors.New(" is both files and s3: want one source an entry")}
-	case s.S3 != nil:
-		var errs []error
-		for _, err := range unjoin(s.S3.Validate()) {
-			errs = append(errs, fmt.Errorf(".%w", err))
-		}
-		return errs
-	case s.Files == nil:
-		return []error{errors.New(" says nothing: want files: {paths: [...]} or s3: {queue: URL}")}
-	case len(s.Files.Paths) == 0:
-		return []error{errors.New(".files.paths is empty")}
-	}
-	return nil
 }
 
 // unjoin returns the errors that errors.Join put into one.

@@ -14,7 +14,6 @@ import (
 
 	"riposte/detect"
 	"riposte/ingest"
-	"riposte/ingest/s3sqs"
 	"riposte/internal/bus"
 	"riposte/internal/store"
 	"riposte/internal/telemetry"
@@ -70,18 +69,6 @@ func actionTable(clients *aws.Clients, hooks map[string]notify.Config) map[strin
 		"notify.webhook": notify.NewWebhook(hooks),
 	})
 	return actions
-}
-
-// source makes what a source's configuration names.
-func (p *pipeline) source(ctx context.Context, s SourceConfig, stdin io.Reader) (ingest.Source, error) {
-	if s.S3 != nil {
-		return s3sqs.New(ctx, *s.S3, p.log)
-	}
-	return &ingest.FileSource{
-		Files: ingest.Files{Paths: s.Files.Paths, Stdin: stdin}, Follow: s.Files.Follow, Poll: s.Files.Poll,
-		Cursors: fileCursors{p.state.cursors},
-		Notice:  func(path string, err error) { p.log.Warn("file not read to its end", "source", path, "err", err) },
-	}, nil
 }
 
 // reloadOnSignal reloads the rules on SIGHUP, whatever their files' dates say.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -37,6 +38,7 @@ type pipeline struct {
 	rules   *detect.Live
 	respond *respond.Responder
 	sources []ingest.Source
+	stdin   io.Reader
 	state   *state
 	view    *view
 	started time.Time
@@ -119,6 +121,13 @@ func (p *pipeline) ingest(ctx context.Context, done chan<- struct{}) error {
 			}
 			return p.bus.DeadLetter(ctx, letter)
 		},
+		Findings: func(ctx context.Context, findings []event.Finding) error {
+			ingested := make([]time.Time, len(findings))
+			for i := range ingested {
+				ingested[i] = time.Now()
+			}
+			return p.publish(ctx, findings, ingested)
+		},
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	for _, s := range p.sources {
@@ -143,7 +152,7 @@ func (p *pipeline) evaluate(ctx context.Context, b *bus.Batch) error {
 			engine.ingested = append(engine.ingested, e.Ingested)
 		}
 	}
-	if err := p.publish(ctx, engine); err != nil {
+	if err := p.publish(ctx, engine.findings, engine.ingested); err != nil {
 		return err
 	}
 	p.evaluated.Add(int64(len(b.Events)))
@@ -151,21 +160,22 @@ func (p *pipeline) evaluate(ctx context.Context, b *bus.Batch) error {
 	return nil
 }
 
-// publish makes the engine's findings durable, and tells of those that are new.
-func (p *pipeline) publish(ctx context.Context, engine *pooledEngine) error {
-	if len(engine.findings) == 0 {
+// publish makes findings durable, and tells of those that are new. ingested says
+// of each when the event that completed it was read.
+func (p *pipeline) publish(ctx context.Context, findings []event.Finding, ingested []time.Time) error {
+	if len(findings) == 0 {
 		return nil
 	}
-	all := make([]*event.Finding, len(engine.findings))
-	for i := range engine.findings {
-		all[i] = &engine.findings[i]
+	all := make([]*event.Finding, len(findings))
+	for i := range findings {
+		all[i] = &findings[i]
 	}
 	isNew, err := p.bus.PublishFindings(ctx, all)
 	if err != nil {
 		return fmt.Errorf("publish %d findings: %w", len(all), err)
 	}
 	for i, f := range all {
-		took := time.Since(engine.ingested[i])
+		took := time.Since(ingested[i])
 		p.tel.Found(ctx, f.Rule, f.Severity.String(), isNew[i], took)
 		if !isNew[i] {
 			p.repeated.Add(1)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -50,8 +49,8 @@ Killed at any moment and started again, it loses no event and repeats no finding
 			if err := c.validate(configFile); err != nil {
 				return err
 			}
-			if drain && slices.ContainsFunc(c.Sources, func(s SourceConfig) bool { return s.S3 != nil }) {
-				return errors.New("--drain stops when every source has ended, and an S3 source never does: leave one of them out")
+			if name := endless(c.Sources); drain && name != "" {
+				return fmt.Errorf("--drain stops when every source has ended, and the source %s never does: leave one of them out", name)
 			}
 			return p.daemon(cmd.Context(), c, drain)
 		},
@@ -77,12 +76,9 @@ func (p *program) daemon(ctx context.Context, c Config, drain bool) (err error) 
 		return err
 	}
 	defer func() { err = errors.Join(err, pl.bus.Close()) }()
-	for _, s := range c.Sources {
-		source, err := pl.source(ctx, s, p.stdin)
-		if err != nil {
-			return err
-		}
-		pl.sources = append(pl.sources, source)
+	pl.stdin = p.stdin
+	if err := pl.open(ctx, c.Sources); err != nil {
+		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	ctx, stop := context.WithCancel(ctx)

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"riposte/ingest"
+	"riposte/ingest/s3sqs"
+	"riposte/internal/yamlfile"
+)
+
+// SourceConfig is one source; exactly one of its members is set. sourceTable has
+// a row for each.
+type SourceConfig struct {
+	yamlfile.Place `yaml:"-"`
+	// Files reads files and folders.
+	Files *FilesConfig `yaml:"files"`
+	// S3 reads the objects that an SQS queue tells of.
+	S3 *s3sqs.Config `yaml:"s3"`
+}
+
+// sourceTable names every source that a configuration may have.
+var sourceTable = []sourceKind{
+	kindOfSource("files", "{paths: [./incoming]}", func(s *SourceConfig) *FilesConfig { return s.Files }, (*pipeline).files).ends(),
+	kindOfSource("s3", "{queue: URL}", func(s *SourceConfig) *s3sqs.Config { return s.S3 }, (*pipeline).s3),
+}
+
+// sourceKind is one row of the table.
+type sourceKind struct {
+	name string
+	// example is what its configuration looks like at the least.
+	example string
+	// finite says that the source ends by itself when all is delivered.
+	finite bool
+	// validate returns nil when the source is not this one.
+	validate func(*SourceConfig) func() error
+	open     func(context.Context, *pipeline, *SourceConfig) (ingest.Source, error)
+}
+
+// ends marks a source that ends when all is delivered, so that --drain may wait for it.
+func (k sourceKind) ends() sourceKind {
+	k.finite = true
+	return k
+}
+
+// kindOfSource makes a row from how its member is picked and opened.
+func kindOfSource[C any, P interface {
+	*C
+	Validate() error
+}](name, example string, pick func(*SourceConfig) P, open func(*pipeline, context.Context, P) (ingest.Source, error)) sourceKind {
+	return sourceKind{
+		name: name, example: example,
+		validate: func(s *SourceConfig) func() error {
+			if c := pick(s); c != nil {
+				return c.Validate
+			}
+			return nil
+		},
+		open: func(ctx context.Context, p *pipeline, s *SourceConfig) (ingest.Source, error) {
+			return open(p, ctx, pick(s))
+		},
+	}
+}
+
+// kinds are the rows of the members that are set: one, in a good configuration.
+func (s *SourceConfig) kinds() []sourceKind {
+	return slices.DeleteFunc(slices.Clone(sourceTable), func(k sourceKind) bool { return k.validate(s) == nil })
+}
+
+// problems are all that is wrong with a source, to be read after its name.
+func (s *SourceConfig) problems() []error {
+	kinds := s.kinds()
+	if len(kinds) == 0 {
+		var forms []string
+		for _, k := range sourceTable {
+			forms = append(forms, k.name+": "+k.example)
+		}
+		return []error{errors.New(" says nothing: want one of " + strings.Join(forms, ", "))}
+	}
+	if len(kinds) > 1 {
+		var names []string
+		for _, k := range kinds {
+			names = append(names, k.name)
+		}
+		return []error{fmt.Errorf(" is %s: want one source an entry", strings.Join(names, " and "))}
+	}
+	var errs []error
+	for _, err := range unjoin(kinds[0].validate(s)()) {
+		errs = append(errs, fmt.Errorf(".%w", err))
+	}
+	return errs
+}
+
+// endless names the first source that never ends, "" when all do.
+func endless(sources []SourceConfig) string {
+	for i := range sources {
+		for _, k := range sources[i].kinds() {
+			if !k.finite {
+				return k.name
+			}
+		}
+	}
+	return ""
+}
+
+// open makes the sources of a valid configuration.
+func (p *pipeline) open(ctx context.Context, sources []SourceConfig) error {
+	for i := range sources {
+		for _, k := range sources[i].kinds() {
+			source, err := k.open(ctx, p, &sources[i])
+			if err != nil {
+				return fmt.Errorf("sources[%d].%s: %w", i, k.name, err)
+			}
+			p.sources = append(p.sources, source)
+		}
+	}
+	return nil
+}
+
+// FilesConfig reads telemetry from files and folders.
+type FilesConfig struct {
+	// Paths are files and folders; - is standard input.
+	Paths []string `yaml:"paths"`
+	// Follow keeps looking for new files.
+	Follow bool `yaml:"follow"`
+	// Poll is how often a followed folder is looked at.
+	Poll time.Duration `yaml:"poll"`
+}
+
+// Validate says all that is wrong at once.
+func (c *FilesConfig) Validate() error {
+	if len(c.Paths) == 0 {
+		return errors.New("files.paths is empty")
+	}
+	return nil
+}
+
+func (p *pipeline) files(_ context.Context, c *FilesConfig) (ingest.Source, error) {
+	return &ingest.FileSource{
+		Files: ingest.Files{Paths: c.Paths, Stdin: p.stdin}, Follow: c.Follow, Poll: c.Poll,
+		Cursors: fileCursors{p.state.cursors},
+		Notice:  func(path string, err error) { p.log.Warn("file not read to its end", "source", path, "err", err) },
+	}, nil
+}
+
+func (p *pipeline) s3(ctx context.Context, c *s3sqs.Config) (ingest.Source, error) {
+	return s3sqs.New(ctx, *c, p.log)
+}
