@@ -28,6 +28,7 @@ type got struct {
 	kinds   map[string]int
 	broken  []ingest.Broken
 	batches []string
+	sizes   []int
 	stats   ingest.Stats
 	err     error
 }
@@ -43,6 +44,7 @@ func readFrom(t testing.TB, r *ingest.Reader, o ingest.Object, in io.Reader, pro
 	g.stats, g.err = r.Read(t.Context(), o, in, ingest.Sink{
 		Emit: func(_ context.Context, b ingest.Batch) error {
 			g.batches = append(g.batches, b.ID)
+			g.sizes = append(g.sizes, len(b.Events))
 			for i := range b.Events {
 				g.ids = append(g.ids, strings.Clone(b.Events[i].ID()))
 				g.kinds[b.Events[i].Kind.String()]++
@@ -210,6 +212,27 @@ func TestBatchesAreStable(t *testing.T) {
 	a, b := read(t, ingest.NewReader(), data), read(t, ingest.NewReader(), compressions["gzip"](data))
 	if diff := cmp.Diff(a.batches, b.batches); diff != "" || len(a.batches) < 5 {
 		t.Errorf("batch ids differ: %s", diff)
+	}
+}
+
+// TestBatchesDoNotDependOnTheReader: a reader that has met a large record makes
+// the same batches of the next object as a new one. If they differed, a batch of
+// the second reading would hide under the id of a shorter one of the first.
+func TestBatchesDoNotDependOnTheReader(t *testing.T) {
+	var many [][]byte
+	for range 30 {
+		many = append(many, records(t)...)
+	}
+	data := wrappers["records"](many)
+	want := read(t, ingest.NewReader(), data)
+	used := ingest.NewReader()
+	large := `{"eventVersion":"1.08","eventSource":"s","eventName":"n","eventID":"1","x":"` + strings.Repeat("y", 5<<20) + `"}`
+	if g := read(t, used, []byte(large)); len(g.ids) != 1 {
+		t.Fatalf("%v", g.broken)
+	}
+	got := read(t, used, data)
+	if diff := cmp.Diff(want.sizes, got.sizes); diff != "" || len(want.sizes) < 10 {
+		t.Errorf("batches differ (-new +used):\n%s", diff)
 	}
 }
 

@@ -36,7 +36,9 @@ func (w *window) reset(src io.Reader, live bool) {
 	if w.buf == nil {
 		w.buf = make([]byte, windowSize)
 	}
-	*w = window{src: src, buf: w.buf, line: 1, live: live}
+	// As large as at first, whatever a record of another object made of it: where
+	// the window ends, batches end, and the same object has the same batches.
+	*w = window{src: src, buf: w.buf[:windowSize], line: 1, live: live}
 }
 
 // rest is what is filled and not yet read.
@@ -67,7 +69,11 @@ func (w *window) fill() bool {
 		if len(w.buf) >= maxRecord {
 			return false
 		}
-		w.buf = append(w.buf, make([]byte, len(w.buf))...)
+		if size := 2 * len(w.buf); size <= cap(w.buf) {
+			w.buf = w.buf[:size]
+		} else {
+			w.buf = append(w.buf, make([]byte, len(w.buf))...)
+		}
 	}
 	before := w.end
 	for {
