@@ -12,6 +12,7 @@ import (
 
 	"riposte/detect"
 	"riposte/event"
+	"riposte/internal/awsaccess"
 	"riposte/internal/awsfake"
 	"riposte/internal/expr"
 	"riposte/playbooks"
@@ -34,7 +35,7 @@ func actions(t *testing.T) map[string]respond.Action {
 		}
 		fake.Close()
 	})
-	clients, err := aws.NewClients(t.Context(), aws.Config{Role: "arn:aws:iam::{account}:role/riposte"}, fake.Dial,
+	clients, err := aws.NewClients(t.Context(), aws.Config{Config: awsaccess.Config{Role: "arn:aws:iam::{account}:role/riposte"}}, fake.Dial,
 		config.WithBaseEndpoint(fake.URL()), config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider("AKIAFAKE", "fake", "")))
 	if err != nil {
 		t.Fatal(err)

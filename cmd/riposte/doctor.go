@@ -13,10 +13,10 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
-	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/spf13/cobra"
 
+	"riposte/internal/awsaccess"
 	"riposte/internal/bus"
 )
 
@@ -181,12 +181,12 @@ func (d *doctor) streams(ctx context.Context, c *Config) {
 func (d *doctor) identity(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	cfg, err := config.LoadDefaultConfig(ctx, config.WithDefaultRegion("us-east-1"))
+	access, err := awsaccess.New(ctx, awsaccess.Config{}, awsaccess.Options{})
 	if err != nil {
 		d.bad("fail", "aws", err.Error(), "mend the AWS configuration of this user")
 		return
 	}
-	out, err := sts.NewFromConfig(cfg).GetCallerIdentity(ctx, nil)
+	out, err := sts.NewFromConfig(access.Ambient()).GetCallerIdentity(ctx, nil)
 	if err != nil {
 		d.bad("fail", "aws", err.Error(), "give this process credentials: a role, a profile, or the environment")
 		return

@@ -7,6 +7,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
+	"riposte/internal/awsaccess"
 	"riposte/internal/awsfake"
 	"riposte/respond/aws"
 )
@@ -18,7 +19,7 @@ func fakeClients(ctx context.Context, fake *awsfake.Server) (*aws.Clients, error
 	if err := os.Unsetenv("AWS_PROFILE"); err != nil {
 		return nil, err
 	}
-	return aws.NewClients(ctx, aws.Config{Role: "arn:aws:iam::{account}:role/riposte"}, fake.Dial,
+	return aws.NewClients(ctx, aws.Config{Config: awsaccess.Config{Role: "arn:aws:iam::{account}:role/riposte"}}, fake.Dial,
 		config.WithBaseEndpoint(fake.URL()),
 		config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider("AKIAFAKE", "fake", "")),
 		config.WithSharedConfigFiles([]string{}), config.WithSharedCredentialsFiles([]string{}),

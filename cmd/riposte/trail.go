@@ -12,13 +12,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
 	"riposte/ingest/cloudtrail/digest"
+	"riposte/internal/awsaccess"
 )
 
 func (p *program) trailCommand() *cobra.Command {
@@ -151,24 +150,21 @@ func (v *trailVerify) objects(ctx context.Context, paths []string) (digest.Objec
 	if len(paths) > 1 {
 		return nil, errors.New("trail verify takes one s3://bucket/prefix, or folders: give one bucket at a time")
 	}
-	cfg, err := config.LoadDefaultConfig(ctx, config.WithDefaultRegion("us-east-1"))
+	access, err := awsaccess.New(ctx, awsaccess.Config{}, awsaccess.Options{Adaptive: true, Connections: 2 * v.workers})
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w; mend the AWS configuration", paths[0], err)
+		return nil, fmt.Errorf("read %s: %w", paths[0], err)
 	}
-	client := s3.NewFromConfig(cfg, func(o *s3.Options) {
-		o.UsePathStyle = o.BaseEndpoint != nil || os.Getenv("AWS_ENDPOINT_URL") != "" || os.Getenv("AWS_ENDPOINT_URL_S3") != ""
-	})
-	return digest.NewBucket(ctx, client, paths[0])
+	return digest.NewBucket(ctx, awsaccess.S3(access.Ambient()), paths[0])
 }
 
 // publicKeys are those of the files, or AWS's.
 func (v *trailVerify) publicKeys(ctx context.Context) (digest.Keys, error) {
 	if len(v.keys) == 0 {
-		cfg, err := config.LoadDefaultConfig(ctx, config.WithDefaultRegion("us-east-1"))
+		access, err := awsaccess.New(ctx, awsaccess.Config{}, awsaccess.Options{Adaptive: true})
 		if err != nil {
-			return nil, fmt.Errorf("ask AWS for public keys: %w; mend the AWS configuration, or give --keys", err)
+			return nil, fmt.Errorf("ask AWS for public keys: %w, or give --keys", err)
 		}
-		return digest.AWSKeys{Client: cloudtrail.NewFromConfig(cfg)}, nil
+		return digest.AWSKeys{Client: cloudtrail.NewFromConfig(access.Ambient())}, nil
 	}
 	var keys digest.FixedKeys
 	for _, file := range v.keys {

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"riposte/internal/awsaccess"
 )
 
 // Config is one queue and how its objects are read. The endpoints are AWS's own,
@@ -14,14 +16,10 @@ import (
 type Config struct {
 	// Queue is the URL of the SQS queue that is told of new objects.
 	Queue string `yaml:"queue"`
-	// Region of the queue; empty takes it from the queue's URL. Objects are read
-	// in the region that their notification or S3 itself names.
-	Region string `yaml:"region"`
-	// Role is assumed to receive and to read: arn:aws:iam::111122223333:role/riposte-ingest.
-	// Empty uses the ambient credentials.
-	Role string `yaml:"role"`
-	// ExternalID is passed when the role is assumed.
-	ExternalID string `yaml:"external_id"`
+	// The role is assumed to receive and to read. The region is the queue's; empty
+	// takes it from the queue's URL. Objects are read in the region that their
+	// notification or S3 itself names.
+	awsaccess.Config `yaml:",inline"`
 	// Receivers work side by side, each on one object at a time: 4 by default,
 	// 100 at most. Each takes some 10 MB, and up to 50 MB while records are huge.
 	Receivers int `yaml:"receivers"`
@@ -51,12 +49,8 @@ const (
 
 func defaultSkip() []string { return []string{"/CloudTrail-Digest/", "/CloudTrail-Insight/"} }
 
-var (
-	roleForm   = regexp.MustCompile(`^arn:aws[a-z-]*:iam::\d{12}:role/.+$`)
-	regionForm = regexp.MustCompile(`^[a-z]{2,}(-[a-z]+)+-\d+$`)
-	// queueRegion finds the region in a queue's URL, in its form of today and the old one.
-	queueRegion = regexp.MustCompile(`^https?://(?:sqs(?:-fips)?\.([a-z0-9-]+)\.(?:amazonaws|api\.aws|on\.aws)|([a-z0-9-]+)\.queue\.amazonaws)`)
-)
+// queueRegion finds the region in a queue's URL, in its form of today and the old one.
+var queueRegion = regexp.MustCompile(`^https?://(?:sqs(?:-fips)?\.([a-z0-9-]+)\.(?:amazonaws|api\.aws|on\.aws)|([a-z0-9-]+)\.queue\.amazonaws)`)
 
 // Validate says all that is wrong at once.
 func (c Config) Validate() error {
@@ -70,14 +64,11 @@ func (c Config) Validate() error {
 	case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || strings.Trim(u.Path, "/") == "":
 		bad("s3.queue %q: want the URL of an SQS queue, such as https://sqs.eu-west-1.amazonaws.com/111122223333/riposte", c.Queue)
 	}
-	if c.Region != "" && !regionForm.MatchString(c.Region) {
-		bad("s3.region %q: want a region such as eu-west-1", c.Region)
+	if err := c.Config.Validate("s3"); err != nil {
+		errs = append(errs, err)
 	}
-	if c.Role != "" && !roleForm.MatchString(c.Role) {
-		bad("s3.role %q: want arn:aws:iam::111122223333:role/NAME", c.Role)
-	}
-	if c.ExternalID != "" && c.Role == "" {
-		bad("s3.external_id is given without a role")
+	if c.PerAccount() {
+		bad("s3.role has {account} in it, and a queue is in one account: name it")
 	}
 	if c.Receivers < 0 || c.Receivers > 100 {
 		bad("s3.receivers %d: want 1 to 100", c.Receivers)

@@ -13,6 +13,7 @@ import (
 
 	"riposte/event"
 	"riposte/ingest"
+	"riposte/internal/awsaccess"
 )
 
 // worker is one receiver, with its buffers.
@@ -117,7 +118,7 @@ func (s *Source) hide(ctx context.Context, m sqstypes.Message, d time.Duration) 
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
 	defer cancel()
 	_, err := s.queue.ChangeMessageVisibility(ctx, &sqs.ChangeMessageVisibilityInput{QueueUrl: &s.cfg.Queue, ReceiptHandle: m.ReceiptHandle, VisibilityTimeout: int32(d / time.Second)})
-	if err != nil && !lost(code(err)) {
+	if err != nil && !lost(awsaccess.Code(err)) {
 		s.log.WarnContext(ctx, "message not given back, it comes again when its visibility ends", "message", aws.ToString(m.MessageId), "err", s.explain(err, "sqs:ChangeMessageVisibility", s.cfg.Queue))
 	}
 }

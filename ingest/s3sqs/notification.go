@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+
+	"riposte/internal/awsaccess"
 )
 
 // Object is what a notification names.
@@ -166,7 +168,7 @@ func object(bucket, key, version, region string) (Object, error) {
 		return Object{}, fmt.Errorf("%q is no name of a bucket", bucket)
 	case key == "" || len(key) > 1024:
 		return Object{}, fmt.Errorf("an object's key has 1 to 1024 bytes, not %d", len(key))
-	case region != "" && !regionForm.MatchString(region):
+	case region != "" && !awsaccess.IsRegion(region):
 		return Object{}, fmt.Errorf("%q is no region", region)
 	}
 	if version == "null" {

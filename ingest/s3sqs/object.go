@@ -13,6 +13,7 @@ import (
 
 	"riposte/event"
 	"riposte/ingest"
+	"riposte/internal/awsaccess"
 )
 
 const (
@@ -49,15 +50,15 @@ func (w *worker) object(ctx context.Context, o Object) error {
 			return w.setAside(ctx, o.String(), bad.reason, head)
 		case errors.As(err, &refused):
 			return err
-		case denied(err):
+		case awsaccess.Denied(err):
 			return w.explainObject(err, o)
 		case try == tries && missing(err):
-			return w.setAside(ctx, o.String(), fmt.Sprintf("S3 has no such object (%s, asked %d times)", code(err), tries), nil)
+			return w.setAside(ctx, o.String(), fmt.Sprintf("S3 has no such object (%s, asked %d times)", awsaccess.Code(err), tries), nil)
 		case try == tries:
 			return fmt.Errorf("read %s, %d times: %w", o, tries, err)
 		}
 		w.log.WarnContext(ctx, "object not read, once more from its start", "object", o.String(), "try", try, "err", err)
-		if err := sleep(ctx, pause.NextBackOff()); err != nil {
+		if err := awsaccess.Sleep(ctx, pause.NextBackOff()); err != nil {
 			return err
 		}
 	}
@@ -70,7 +71,7 @@ func (w *worker) read(ctx context.Context, o Object) (head []byte, err error) {
 	pulling, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	out, err := w.get(pulling, o)
-	if code(err) == "InvalidObjectState" {
+	if awsaccess.Code(err) == "InvalidObjectState" {
 		return nil, &poison{"the object is archived: restore it, and have its notification sent again"}
 	}
 	if err != nil {
@@ -149,7 +150,7 @@ func (s *Source) get(ctx context.Context, o Object) (*s3.GetObjectOutput, error)
 	var answer *smithyhttp.ResponseError
 	if errors.As(err, &answer) && answer.Response != nil {
 		is := answer.Response.Header.Get("X-Amz-Bucket-Region")
-		if c := code(err); is != "" && is != region && regionForm.MatchString(is) && (c == "PermanentRedirect" || c == "AuthorizationHeaderMalformed" || answer.HTTPStatusCode() == 301) {
+		if c := awsaccess.Code(err); is != "" && is != region && awsaccess.IsRegion(is) && (c == "PermanentRedirect" || c == "AuthorizationHeaderMalformed" || answer.HTTPStatusCode() == 301) {
 			s.regions.Store(o.Bucket, is)
 			region = is
 			return s.s3.GetObject(ctx, in, within)

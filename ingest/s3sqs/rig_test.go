@@ -19,6 +19,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 
 	"riposte/ingest"
+	"riposte/internal/awsaccess"
 	"riposte/internal/awsfake"
 )
 
@@ -70,7 +71,7 @@ func local(fake *awsfake.Server) []func(*config.LoadOptions) error {
 // hasty makes the SDK's retries wait for next to nothing.
 func hasty() func(*config.LoadOptions) error {
 	return config.WithRetryer(func() aws.Retryer {
-		return retry.AddWithMaxBackoffDelay(retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts = attempts }), time.Millisecond)
+		return retry.AddWithMaxBackoffDelay(retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts = awsaccess.Attempts }), time.Millisecond)
 	})
 }
 

@@ -24,28 +24,21 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"sync"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
-	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/cenkalti/backoff/v5"
 	"golang.org/x/sync/errgroup"
 
 	"riposte/ingest"
+	"riposte/internal/awsaccess"
 )
 
 const (
-	// attempts of one call, made by the SDK.
-	attempts = 6
 	// tries of one object before its message is left to the queue.
 	tries = 4
 	// stall is how long S3 may send nothing.
@@ -57,10 +50,11 @@ const (
 
 // Source receives from one queue.
 type Source struct {
-	cfg   Config
-	log   *slog.Logger
-	queue *sqs.Client
-	s3    *s3.Client
+	cfg    Config
+	log    *slog.Logger
+	access *awsaccess.Access
+	queue  *sqs.Client
+	s3     *s3.Client
 	// regions are those of buckets that lie elsewhere than their notification said.
 	regions sync.Map
 
@@ -80,42 +74,21 @@ func New(ctx context.Context, c Config, log *slog.Logger, opts ...func(*config.L
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	load := []func(*config.LoadOptions) error{
-		config.WithAppID("riposte"), config.WithDefaultRegion("us-east-1"),
-		config.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
-			t.MaxIdleConnsPerHost = 4 * c.Receivers
-			t.ResponseHeaderTimeout = stall // longer than the longest poll
-		})),
-		config.WithRetryer(func() aws.Retryer {
-			return retry.NewAdaptiveMode(func(o *retry.AdaptiveModeOptions) {
-				o.StandardOptions = append(o.StandardOptions, func(o *retry.StandardOptions) { o.MaxAttempts = attempts })
-			})
-		}),
-	}
-	if c.Region != "" {
-		load = append(load, config.WithRegion(c.Region))
-	}
-	base, err := config.LoadDefaultConfig(ctx, append(load, opts...)...)
+	access, err := awsaccess.New(ctx, c.Config, awsaccess.Options{
+		Adaptive: true, Connections: 4 * c.Receivers, Silence: stall, // longer than the longest poll
+		Load: opts,
+	})
 	if err != nil {
-		return nil, fmt.Errorf("load the AWS configuration: %w", err)
+		return nil, err
 	}
-	if c.Role != "" {
-		base.Credentials = aws.NewCredentialsCache(stscreds.NewAssumeRoleProvider(sts.NewFromConfig(base), c.Role, func(o *stscreds.AssumeRoleOptions) {
-			o.RoleSessionName = "riposte"
-			if c.ExternalID != "" {
-				o.ExternalID = aws.String(c.ExternalID)
-			}
-		}))
+	cfg, err := access.For("", "")
+	if err != nil {
+		return nil, err
 	}
-	s := &Source{
-		cfg: c, log: log.With("source", c.Queue), queue: sqs.NewFromConfig(base),
-		s3: s3.NewFromConfig(base, func(o *s3.Options) {
-			o.UsePathStyle = o.BaseEndpoint != nil // an endpoint of one's own has no name for each bucket
-			o.DisableLogOutputChecksumValidationSkipped = true
-		}),
+	return &Source{
+		cfg: c, log: log.With("source", c.Queue), access: access, queue: sqs.NewFromConfig(cfg), s3: awsaccess.S3(cfg),
 		extend: c.Visibility / 3, rest: rest, pause: exponential,
-	}
-	return s, nil
+	}, nil
 }
 
 // rest grows with how often a message was received, from 15 seconds to 15 minutes.
@@ -165,11 +138,11 @@ func (s *Source) look(ctx context.Context) error {
 			return nil
 		case errors.As(err, &missing):
 			return fmt.Errorf("the queue %s does not exist in %s: check s3.queue, s3.region and the account of s3.role", s.cfg.Queue, s.queue.Options().Region)
-		case denied(err):
+		case awsaccess.Denied(err):
 			return fmt.Errorf("look at the queue: %w", s.explain(err, "sqs:GetQueueAttributes", s.cfg.Queue))
 		}
 		s.log.WarnContext(ctx, "the queue cannot be reached", "err", err)
-		if err := sleep(ctx, pause.NextBackOff()); err != nil {
+		if err := awsaccess.Sleep(ctx, pause.NextBackOff()); err != nil {
 			return err
 		}
 	}
@@ -187,23 +160,11 @@ func (s *Source) receive(ctx context.Context, w *worker) {
 		if err != nil {
 			if ctx.Err() == nil {
 				s.log.ErrorContext(ctx, "messages cannot be received", "err", s.explain(err, "sqs:ReceiveMessage", s.cfg.Queue))
-				_ = sleep(ctx, pause.NextBackOff())
+				_ = awsaccess.Sleep(ctx, pause.NextBackOff())
 			}
 			continue
 		}
 		pause.Reset()
 		w.messages(ctx, out.Messages)
-	}
-}
-
-// sleep waits, or returns why it cannot.
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"riposte/ingest"
+	"riposte/internal/awsaccess"
 	"riposte/internal/awsfake"
 )
 
@@ -219,7 +220,7 @@ func TestStart(t *testing.T) {
 		t.Errorf("a queue that may not be looked at: %v", err)
 	}
 	r.fake.Authorize(nil)
-	r.fake.Fail(awsfake.Fault{Operation: "GetQueueAttributes", Kind: awsfake.HTML500, Times: 2 * attempts})
+	r.fake.Fail(awsfake.Fault{Operation: "GetQueueAttributes", Kind: awsfake.HTML500, Times: 2 * awsaccess.Attempts})
 	r.fake.Send("q", cloudTrail(t, r.store("k", file(t, record("one", "")))), 0)
 	r.drain()
 	r.want("one")
@@ -545,13 +546,13 @@ func TestRest(t *testing.T) {
 }
 
 func TestConfig(t *testing.T) {
-	err := Config{Queue: "arn:aws:sqs:eu-west-1:1:q", Region: "Mars", Role: "x", Receivers: -1, Wait: time.Hour, Visibility: time.Second, MaxObjectBytes: 1, Skip: []string{""}}.Validate()
+	err := Config{Queue: "arn:aws:sqs:eu-west-1:1:q", Config: awsaccess.Config{Region: "Mars", Role: "x"}, Receivers: -1, Wait: time.Hour, Visibility: time.Second, MaxObjectBytes: 1, Skip: []string{""}}.Validate()
 	for _, want := range []string{"is an ARN", "s3.region", "s3.role", "s3.receivers", "s3.wait", "s3.visibility", "s3.max_object_bytes", "s3.skip[0]"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not told: %v", want, err)
 		}
 	}
-	for _, bad := range []Config{{}, {Queue: "riposte"}, {Queue: "https://sqs.eu-west-1.amazonaws.com/"}, {Queue: "https://h/1/q", ExternalID: "x"}} {
+	for _, bad := range []Config{{}, {Queue: "riposte"}, {Queue: "https://sqs.eu-west-1.amazonaws.com/"}, {Queue: "https://h/1/q", Config: awsaccess.Config{ExternalID: "x"}}, {Queue: "https://h/1/q", Config: awsaccess.Config{Role: "arn:aws:iam::{account}:role/x"}}} {
 		if bad.Validate() == nil {
 			t.Errorf("%+v is taken", bad)
 		}

@@ -25,13 +25,15 @@ var rooms = map[string][]string{
 	"samples":                  {},
 	"rules":                    {},
 	"playbooks":                {},
-	"ingest/...":               {"event", "ingest/..."},
-	"ingest/cloudtrail/...":    {"event", "ingest/cloudtrail/..."},
+	"ingest/...":               {"event", "ingest/...", "internal/awsaccess"},
+	"ingest/cloudtrail/...":    {"event", "ingest/cloudtrail/...", "internal/awsaccess"},
 	"detect/...":               {"event", "internal/expr", "internal/problem", "internal/yamlfile", "detect/..."},
 	"respond/...":              {"event", "internal/expr", "internal/problem", "internal/yamlfile", "respond/..."},
+	"respond/aws":              {"event", "respond", "internal/awsaccess"},
 	"console":                  {"event", "respond"},
 	"cmd/riposte":              {"..."},
 	"internal/expr":            {"event", "internal/problem", "internal/yamlfile"},
+	"internal/awsaccess":       {},
 	"internal/bus":             {"event"},
 	"internal/store":           {},
 	"internal/problem":         {},
@@ -52,7 +54,7 @@ var libraries = map[string][]string{
 	"cel.dev/":                     {"internal/expr"},
 	"github.com/google/cel-go":     {},
 	"github.com/nats-io/":          {"internal/bus/...", "internal/store", "internal/bench", "cmd/riposte"},
-	"github.com/aws/":              {"ingest/...", "respond/aws", "cmd/riposte"},
+	"github.com/aws/":              {"internal/awsaccess", "ingest/...", "respond/aws", "cmd/riposte"},
 	"github.com/spf13/cobra":       {"cmd/riposte"},
 	"go.yaml.in/":                  {"internal/yamlfile"},
 	"go.opentelemetry.io/otel/sdk": {"internal/telemetry"},
@@ -126,7 +128,7 @@ func fits(pkg, name string) bool {
 func room(pkg string) (may []string, ok bool) {
 	best := ""
 	for name := range rooms {
-		if fits(pkg, name) && len(name) > len(best) {
+		if fits(pkg, name) && len(strings.TrimSuffix(name, "/...")) > len(strings.TrimSuffix(best, "/...")) {
 			best = name
 		}
 	}

@@ -70,7 +70,7 @@ func (a *disableKey) Plan(ctx context.Context, r *respond.Request) (*respond.Pla
 	case !keyForm.MatchString(key):
 		return refuse(p, "%q is not the id of a user's access key", key)
 	}
-	if own, err := a.base.Credentials.Retrieve(ctx); err == nil && own.AccessKeyID == key {
+	if own, err := a.access.Ambient().Credentials.Retrieve(ctx); err == nil && own.AccessKeyID == key {
 		return refuse(p, "%s is protected: it is the key that riposte itself signs with", key)
 	}
 	client, err := a.client(p)

@@ -5,14 +5,11 @@
 package aws
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
-	"net"
-	"net/http"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -21,115 +18,61 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
-	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/middleware"
 
 	"riposte/event"
+	"riposte/internal/awsaccess"
 	"riposte/respond"
 )
 
-// Config is how accounts are reached. AWS_ENDPOINT_URL and its forms by service
-// are honoured, as everywhere in the SDK.
+// Config is how accounts are reached, and what is left alone in them.
 type Config struct {
-	// Role is assumed in each account, {account} standing for its id:
-	// arn:aws:iam::{account}:role/riposte-responder. Empty uses the ambient
-	// credentials for every account.
-	Role string `yaml:"role"`
-	// ExternalID is passed when the role is assumed.
-	ExternalID string `yaml:"external_id"`
+	// The role is assumed in each account, {account} standing for its id:
+	// arn:aws:iam::{account}:role/riposte-responder.
+	awsaccess.Config `yaml:",inline"`
 	// Protected are ARNs, or patterns with *, of what no action may touch:
 	// break-glass users, the responder's own role, the log archive.
 	Protected []string `yaml:"protected"`
 }
 
-var roleForm = regexp.MustCompile(`^arn:aws[a-z-]*:iam::(\{account\}|\d{12}):role/.+$`)
-
 // Validate says all that is wrong at once.
-func (c Config) Validate() error {
-	var errs []error
-	if c.Role != "" && !roleForm.MatchString(c.Role) {
-		errs = append(errs, fmt.Errorf("respond.aws.role %q: want arn:aws:iam::{account}:role/NAME", c.Role))
-	}
-	if c.ExternalID != "" && c.Role == "" {
-		errs = append(errs, errors.New("respond.aws.external_id is given without a role"))
-	}
-	return errors.Join(errs...)
-}
+func (c Config) Validate() error { return c.Config.Validate("respond.aws") }
 
-// attempts of one call: throttles and lost connections are retried with
-// back-off by the SDK, for a few seconds.
-const attempts = 6
+// attempts of one call.
+const attempts = awsaccess.Attempts
 
-// Clients makes the SDK's configuration for an account and region, once each.
+// Clients reach each account and region.
 type Clients struct {
-	c    Config
-	base aws.Config
+	c      Config
+	access *awsaccess.Access
 
-	mu   sync.Mutex
-	made map[string]aws.Config
-	own  string // ARN of the ambient identity, once it is known
+	mu  sync.Mutex
+	own string // ARN of the ambient identity, once it is known
 
 	// sleep waits between the reads of a verification.
 	sleep func(ctx context.Context, d time.Duration) error
 }
 
-// Dial connects like net.Dialer.DialContext; see NewClients.
-type Dial func(ctx context.Context, network, addr string) (net.Conn, error)
-
 // NewClients loads the ambient configuration. dial replaces how endpoints are
 // reached, for tests and the demo; nil is the network.
-func NewClients(ctx context.Context, c Config, dial Dial, opts ...func(*config.LoadOptions) error) (*Clients, error) {
-	opts = append(opts, config.WithAppID("riposte"), config.WithDefaultRegion("us-east-1"), config.WithRetryer(func() aws.Retryer {
-		return retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts = attempts })
-	}))
-	if dial != nil {
-		opts = append(opts, config.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
-			t.DialContext, t.Proxy = dial, nil
-		})))
-	}
-	base, err := config.LoadDefaultConfig(ctx, opts...)
+func NewClients(ctx context.Context, c Config, dial awsaccess.Dial, opts ...func(*config.LoadOptions) error) (*Clients, error) {
+	named := config.WithAPIOptions([]func(*middleware.Stack) error{namePermission})
+	access, err := awsaccess.New(ctx, c.Config, awsaccess.Options{Dial: dial, Load: append(opts, named)})
 	if err != nil {
-		return nil, fmt.Errorf("load the AWS configuration: %w", err)
+		return nil, err
 	}
-	base.Credentials = &ambient{inner: base.Credentials, now: time.Now}
-	base.APIOptions = append(base.APIOptions, namePermission)
-	return &Clients{c: c, base: base, made: map[string]aws.Config{}, sleep: wait}, nil
+	return &Clients{c: c, access: access, sleep: awsaccess.Sleep}, nil
 }
 
 // For returns the configuration to reach an account in a region.
 func (c *Clients) For(account, region string) (aws.Config, error) {
-	if !validAccount(account) {
+	if !awsaccess.IsAccount(account) {
 		return aws.Config{}, fmt.Errorf("%q is not an account id of 12 digits", account)
 	}
-	if region == "" {
-		region = "us-east-1"
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	key := account + "/" + region
-	if cfg, ok := c.made[key]; ok {
-		return cfg, nil
-	}
-	cfg := c.base.Copy()
-	cfg.Region = region
-	if c.c.Role != "" {
-		role := strings.ReplaceAll(c.c.Role, "{account}", account)
-		cfg.Credentials = aws.NewCredentialsCache(stscreds.NewAssumeRoleProvider(sts.NewFromConfig(cfg), role, func(o *stscreds.AssumeRoleOptions) {
-			o.RoleSessionName = "riposte"
-			if c.c.ExternalID != "" {
-				o.ExternalID = aws.String(c.c.ExternalID)
-			}
-		}))
-	}
-	c.made[key] = cfg
-	return cfg, nil
+	return c.access.For(account, cmp.Or(region, "us-east-1"))
 }
-
-func validAccount(id string) bool { return len(id) == 12 && strings.Trim(id, "0123456789") == "" }
 
 // Actions are the AWS actions by name.
 func Actions(c *Clients) map[string]respond.Action {
@@ -148,7 +91,7 @@ func (c *Clients) self(ctx context.Context) (string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.own == "" {
-		out, err := sts.NewFromConfig(c.base).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+		out, err := sts.NewFromConfig(c.access.Ambient()).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 		if err != nil {
 			return "", fmt.Errorf("find out who riposte is: %w", err)
 		}
@@ -242,10 +185,7 @@ func list[E any](r *respond.Request, name string) (out []E, ok bool) {
 }
 
 // is reports whether an AWS error has one of the codes.
-func is(err error, codes ...string) bool {
-	var api smithy.APIError
-	return errors.As(err, &api) && slices.Contains(codes, api.ErrorCode())
-}
+func is(err error, codes ...string) bool { return awsaccess.Is(err, codes...) }
 
 // call renders an API call; what its input leaves open is left out.
 func call(service, operation, account, region string, input any) respond.Call {

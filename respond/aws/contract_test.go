@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"riposte/internal/awsaccess"
 	"riposte/internal/awsfake"
 	"riposte/respond"
 )
@@ -231,7 +232,7 @@ func TestOwnUserIsRefused(t *testing.T) {
 }
 
 func TestProtectedPrincipals(t *testing.T) {
-	c := &Clients{c: Config{Role: "arn:aws:iam::{account}:role/riposte", Protected: []string{"arn:aws:iam::*:role/admin*x"}}}
+	c := &Clients{c: Config{Config: awsaccess.Config{Role: "arn:aws:iam::{account}:role/riposte"}, Protected: []string{"arn:aws:iam::*:role/admin*x"}}}
 	for arn, want := range map[string]bool{
 		"arn:aws:iam::1:role/aws-service-role/x/y": true, "arn:aws:iam::1:role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_x": true, "arn:aws:iam::1:root": true,
 		"arn:aws:iam::1:role/riposte": true, "arn:aws:iam::1:role/riposte2": false, "arn:aws:iam::1:role/admin-x": true, "arn:aws:iam::1:role/admin-y": false, "arn:aws:iam::1:user/kim": false,

@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
 	"riposte/event"
+	"riposte/internal/awsaccess"
 	"riposte/internal/awsfake"
 	"riposte/respond"
 )
@@ -102,17 +103,17 @@ func newRig(t testing.TB) *rig {
 	r := &rig{Server: awsfake.New(world(), account)}
 	t.Cleanup(r.Close)
 	var err error
-	r.clients, err = NewClients(t.Context(), Config{Role: "arn:aws:iam::{account}:role/riposte-responder", Protected: []string{"arn:aws:iam::*:user/listed", "arn:aws:cloudtrail:*:trail/protected-*"}}, r.Dial,
-		config.WithBaseEndpoint(r.URL()), config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider(ownKey, "fake", "")))
+	r.clients, err = NewClients(t.Context(), Config{Config: awsaccess.Config{Role: "arn:aws:iam::{account}:role/riposte-responder"}, Protected: []string{"arn:aws:iam::*:user/listed", "arn:aws:cloudtrail:*:trail/protected-*"}}, r.Dial,
+		config.WithBaseEndpoint(r.URL()), config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider(ownKey, "fake", "")),
+		config.WithRetryer(func() aws.Retryer {
+			return retry.NewStandard(func(o *retry.StandardOptions) {
+				o.MaxAttempts = attempts
+				o.Backoff = retry.BackoffDelayerFunc(func(int, error) (time.Duration, error) { return 0, nil })
+				o.RateLimiter = unlimited{}
+			})
+		}))
 	if err != nil {
 		t.Fatal(err)
-	}
-	r.clients.base.Retryer = func() aws.Retryer {
-		return retry.NewStandard(func(o *retry.StandardOptions) {
-			o.MaxAttempts = attempts
-			o.Backoff = retry.BackoffDelayerFunc(func(int, error) (time.Duration, error) { return 0, nil })
-			o.RateLimiter = unlimited{}
-		})
 	}
 	r.clients.sleep = func(ctx context.Context, d time.Duration) error { r.slept += d; return ctx.Err() }
 	r.actions = Actions(r.clients)

@@ -16,18 +16,6 @@ import (
 // late, and for a while sometimes shows it and sometimes not.
 var looks = []time.Duration{0, time.Second, time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 8 * time.Second, 8 * time.Second}
 
-// wait sleeps until d has passed or ctx is done.
-func wait(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 // verify looks until the effect shows twice in a row: effective. When the time
 // is up and it did not show in the last two looks it is not effective; anything
 // else is unknown.
