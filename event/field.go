@@ -82,6 +82,10 @@ const (
 	ConfigRelationships
 	ConfigConfiguration              // free-form; a JSON string of an object is opened
 	ConfigSupplementaryConfiguration // free-form
+	ConfigNotified                   // when the notification was made
+	ConfigChangeType                 // of an oversized notification's summary: CREATE, UPDATE, DELETE
+	ConfigS3Location                 // where an oversized item lies: bucket/key
+	ConfigDeliveryError              // why it does not
 
 	numConfigFields
 )

@@ -101,6 +101,8 @@ func FuzzScanConfig(f *testing.F) {
 	}
 	f.Add([]byte(`{"messageType":"x","configurationItemDiff":{},"configurationItem":{"resourceType":"T","configuration":"{\"a\":[\"b\"]}","supplementaryConfiguration":{"p":"{\"q\":1}","r":"{"},"tags":{"a":"b"}}}`))
 	f.Add([]byte(`{"arn":"a","ARN":"b"}`))
+	f.Add([]byte(`{"messageType":"OversizedConfigurationItemChangeNotification","configurationItemSummary":{"changeType":"UPDATE","resourceType":"T","configurationStateId":1},"s3DeliverySummary":{"s3BucketLocation":"b/k::v","errorCode":null},"notificationCreationTime":"2026-01-01T00:00:00Z"}`))
+	f.Add([]byte(`{"configurationItem":[{"resourceType":"T","resourceId":"i"}],"NotificationCreateTime":"x","configurationItemDiff":{"changeType":"UPDATE","changedProperties":{"Configuration.A.0":{"previousValue":"a","updatedValue":null,"changeType":"DELETE"},"Configuration.A.1":{"updatedValue":"a"}}}}`))
 	f.Add([]byte(`{"resourceType":"T","configurationItem":null,"version":"1","configurationItemCaptureTime":1.5e9}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var e Event
@@ -117,14 +119,29 @@ func FuzzScanConfig(f *testing.F) {
 		}
 		// A field is the outer's or the item's: whichever of its spellings is there.
 		outer := std.(map[string]any)
-		inner, _ := outer["configurationItem"].(map[string]any)
+		objects := []map[string]any{outer}
+		for _, name := range []string{"configurationItem", "configurationItemSummary"} {
+			of := outer[name]
+			if list, ok := of.([]any); ok {
+				// Of several objects only the last may have hot fields.
+				for _, v := range list {
+					if m, ok := v.(map[string]any); ok {
+						objects = append(objects, m)
+					}
+				}
+				continue
+			}
+			if m, ok := of.(map[string]any); ok {
+				objects = append(objects, m)
+			}
+		}
 		for _, m := range configItemMembers() {
 			var values []any
 			for _, spelled := range configItemMembers() {
 				if spelled.field != m.field {
 					continue
 				}
-				for _, object := range []map[string]any{outer, inner} {
+				for _, object := range objects {
 					if v, ok := object[spelled.name]; ok {
 						values = append(values, v)
 					}
@@ -132,7 +149,7 @@ func FuzzScanConfig(f *testing.F) {
 			}
 			// Keys written twice in one object collapse in encoding/json, and
 			// were refused here: at most one is left.
-			if len(values) > 1 && !bytes.Contains(data, []byte(`"configurationItem"`)) && !bytes.Contains(data, []byte(`\u`)) {
+			if len(values) > 1 && !bytes.Contains(data, []byte(`"configurationItem`)) && !bytes.Contains(data, []byte(`\u`)) {
 				t.Fatalf("field %s filled from two spellings: %v", m.name, values)
 			}
 			if len(values) != 1 {
@@ -159,6 +176,10 @@ func use(t *testing.T, e *Event) {
 	}
 	e.Entities()
 	e.Actor()
+	e.Incomplete()
+	if kind, properties := e.Change(); !slices.IsSorted(properties) || kind == Unchanged && len(properties) > 0 && e.Text(ConfigChangeType) == "" && !bytes.Contains(e.Raw, []byte("NONE")) {
+		t.Fatalf("change %q of %q", kind, properties)
+	}
 	e.Time()
 	_ = e.Name() + e.Account() + e.Region() + e.Origin.String()
 	for f := Field(0); int(f) < maxFields; f++ {

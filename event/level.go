@@ -100,8 +100,13 @@ func configItemMembers() []*member {
 	}
 }
 
-// configLevel takes an item bare, or inside its change notification.
+// configLevel takes an item bare, or inside its change notification; a
+// notification too large for SNS has a summary in the item's place, and where the
+// whole lies.
 var configLevel = newLevel(append(configItemMembers(),
 	hot("messageType", ConfigMessageType), hot("configurationItemDiff", ConfigDiff),
+	hot("notificationCreationTime", ConfigNotified), hot("notificationCreateTime", ConfigNotified), hot("NotificationCreateTime", ConfigNotified),
 	nested("configurationItem", noField, newLevel(configItemMembers()...)),
+	nested("configurationItemSummary", noField, newLevel(append(configItemMembers(), hot("changeType", ConfigChangeType))...)),
+	nested("s3DeliverySummary", noField, newLevel(hot("s3BucketLocation", ConfigS3Location), hot("errorCode", ConfigDeliveryError))),
 )...)

@@ -2,6 +2,7 @@ package event
 
 import (
 	"encoding/json"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -197,7 +198,7 @@ func (e *Event) Time() time.Time {
 	case ConfigItem:
 		text = e.Text(ConfigCaptureTime)
 		if n, err := json.Number(text).Float64(); err == nil && text != "" {
-			return time.UnixMilli(int64(n * 1000)).UTC() // the API's epoch seconds
+			return time.UnixMilli(int64(math.Round(n * 1000))).UTC() // the API's epoch seconds
 		}
 	case FlowLog:
 		if n, ok := e.Int(FlowEnd); ok {

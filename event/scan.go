@@ -198,7 +198,11 @@ func (s *scanner) member(m *member, depth int) error {
 			flags |= flagEscaped
 		}
 	} else {
-		if err := s.value(m.level, depth); err != nil {
+		read := s.value
+		if c == '[' && m.field == noField {
+			read = s.elements
+		}
+		if err := read(m.level, depth); err != nil {
 			return err
 		}
 		if c == 'n' {
@@ -236,7 +240,12 @@ func (s *scanner) value(lv *level, depth int) error {
 	return s.fail("a value should stand here, not %q", c)
 }
 
-func (s *scanner) array(depth int) error {
+func (s *scanner) array(depth int) error { return s.elements(nil, depth) }
+
+// elements reads a list. lv says which members of its objects are hot, where they
+// stand for one object: Config's oldest notifications have their item in a list
+// of one. A second would repeat the hot fields of the first, and is refused for it.
+func (s *scanner) elements(lv *level, depth int) error {
 	if depth > maxDepth {
 		return s.fail("nested deeper than %d levels", maxDepth)
 	}
@@ -250,7 +259,7 @@ func (s *scanner) array(depth int) error {
 		return nil
 	}
 	for {
-		if err := s.value(nil, depth+1); err != nil {
+		if err := s.value(lv, depth+1); err != nil {
 			return err
 		}
 		if c, err = s.next(); err != nil {

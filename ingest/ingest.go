@@ -45,6 +45,9 @@ type Sink struct {
 	// account that fell silent. nil says that they are durable; the same finding
 	// given twice is there once.
 	Findings func(ctx context.Context, findings []event.Finding) error
+	// Expand fetches the Config items that were too large for their notification;
+	// without it their summaries are delivered.
+	Expand Expand
 	// Progress hears of bytes read from the object as stored.
 	Progress func(n int64)
 }

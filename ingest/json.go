@@ -247,10 +247,7 @@ func (r *Reader) unwrap(raw []byte, offset, line int64, depth int) (known bool, 
 			if err != nil {
 				return false, nil
 			}
-			v = []byte(parsed.(string))
-			if i := bytes.IndexByte(v, '{'); i > 0 {
-				v = v[i:] // Config writes words before an oversized notification
-			}
+			v = afterWords([]byte(parsed.(string)))
 		}
 		if len(v) == 0 || v[0] != '{' {
 			return false, nil
@@ -264,17 +261,38 @@ func (r *Reader) unwrap(raw []byte, offset, line int64, depth int) (known bool, 
 			}
 		}
 	}
-	if _, err := e.Scan(event.ConfigItem, raw); err == nil && e.Has(event.ConfigResourceType) && (e.Has(event.ConfigCaptureTime) || e.Has(event.ConfigConfiguration)) {
-		return true, r.keep(offset, line)
-	}
-	// A notification whose item lies a level down, as a list of one in the oldest form.
-	if v := event.Member(raw, "configurationItem"); len(v) > 0 && v[0] == '[' {
-		if n, err := event.SkipValue(v[1:]); err == nil {
-			return inner(v[1 : 1+n])
+	if _, err := e.Scan(event.ConfigItem, raw); err == nil {
+		if isItem(e) {
+			return true, r.item(raw, offset, line)
 		}
+		if silentMessage(e) {
+			return true, nil
+		}
+	}
+	if v := event.Member(raw, "configurationItems"); len(v) > 0 && v[0] == '[' {
+		return true, r.snapshot(v, offset, line)
 	}
 	return false, nil
 }
+
+// afterWords is a text from where its JSON begins: Config writes words for people
+// before an oversized notification, in which a brace may stand too.
+func afterWords(text []byte) []byte {
+	for i, tries := bytes.IndexByte(text, '{'), 0; i >= 0 && tries < maxBraces; tries++ {
+		if n, err := event.SkipValue(text[i:]); err == nil && len(bytes.TrimSpace(text[i+n:])) == 0 {
+			return text[i:]
+		}
+		next := bytes.IndexByte(text[i+1:], '{')
+		if next < 0 {
+			break
+		}
+		i += 1 + next
+	}
+	return text
+}
+
+// maxBraces is how many braces of a text are tried.
+const maxBraces = 8
 
 // lead is how a record begins: its brace and its first key. A program writes its
 // records alike, and inside a JSON string the quotes would be escaped, so the
