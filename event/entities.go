@@ -1,7 +1,6 @@
 package event
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 )
@@ -112,15 +111,7 @@ func (e *Event) Entities() []Entity {
 		}
 		add(kind, id)
 	case FlowLog:
-		region, account := e.Region(), e.Account()
-		eni := e.Text(FlowInterfaceID)
-		if eni != "" && region != "" {
-			eni = fmt.Sprintf("arn:%s:ec2:%s:%s:network-interface/%s", Partition(region), region, account, eni)
-		}
-		add("network-interface", eni)
-		add("instance", e.Text(FlowInstanceID))
-		add("address", e.Text(FlowSrcAddr))
-		add("address", e.Text(FlowDstAddr))
+		e.flowEntities(add)
 	}
 	return out
 }

@@ -90,8 +90,9 @@ const (
 	numConfigFields
 )
 
-// Fields of a VPC flow log record. The names and versions are those of the VPC
-// user guide; a Transit Gateway record fills those it has.
+// Fields of a flow log record, versions 2 to 10, in the order of their versions. The
+// names are those of the VPC and Transit Gateway user guides; a record fills those
+// that its format has.
 const (
 	FlowVersion Field = iota
 	FlowAccountID
@@ -122,6 +123,34 @@ const (
 	FlowPktDstAWSService
 	FlowDirection
 	FlowTrafficPath
+	FlowResourceType // version 6, as all of Transit Gateway's
+	FlowTGWID
+	FlowTGWAttachmentID
+	FlowTGWSrcVPCAccountID
+	FlowTGWDstVPCAccountID
+	FlowTGWSrcVPCID
+	FlowTGWDstVPCID
+	FlowTGWSrcSubnetID
+	FlowTGWDstSubnetID
+	FlowTGWSrcENI
+	FlowTGWDstENI
+	FlowTGWSrcAZID
+	FlowTGWDstAZID
+	FlowTGWPairAttachmentID
+	FlowPacketsLostNoRoute
+	FlowPacketsLostBlackhole
+	FlowPacketsLostMTUExceeded
+	FlowPacketsLostTTLExpired
+	FlowECSClusterARN // version 7, of tasks that have an interface of their own
+	FlowECSClusterName
+	FlowECSContainerInstanceARN
+	FlowECSContainerInstanceID
+	FlowECSContainerID
+	FlowECSSecondContainerID
+	FlowECSServiceName
+	FlowECSTaskDefinitionARN
+	FlowECSTaskARN
+	FlowECSTaskID
 	FlowRejectReason
 	FlowResourceID
 	FlowEncryptionStatus
@@ -129,5 +158,6 @@ const (
 	numFlowFields
 )
 
-// maxFields is the size of an index: the most fields any kind has.
-const maxFields = int(max(numCloudTrailFields, numConfigFields, numFlowFields))
+// maxFields is the size of an index: the most fields any kind of JSON record has.
+// A flow log record has none, its format says where its columns are.
+const maxFields = int(max(numCloudTrailFields, numConfigFields))

@@ -200,7 +200,7 @@ func use(t *testing.T, e *Event) {
 
 // FuzzParseFlowFormat: a format that is read is read again from its own words.
 func FuzzParseFlowFormat(f *testing.F) {
-	for _, s := range []string{defaultFlowFields, "${version} ${account-id}", "VERSION srcaddr new_thing", "srcaddr srcaddr", "x x srcaddr", "# fields: version", strings.Repeat("a ", 200)} {
+	for _, s := range []string{flowFieldsV2, "${version} ${account-id}", "VERSION srcaddr new_thing", "srcaddr srcaddr", "x x srcaddr", "# fields: version", strings.Repeat("a ", 200)} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, fields string) {
@@ -229,7 +229,7 @@ func FuzzParseFlowFormat(f *testing.F) {
 
 // FuzzScanFlow holds the scanner of lines against strings.FieldsFunc.
 func FuzzScanFlow(f *testing.F) {
-	f.Add(defaultFlowFields, []byte("2 123456789010 eni-1235b8ca123456789 172.31.16.139 172.31.16.21 20641 22 6 20 4249 1418530010 1418530070 ACCEPT OK"))
+	f.Add(flowFieldsV2, []byte("2 123456789010 eni-1235b8ca123456789 172.31.16.139 172.31.16.21 20641 22 6 20 4249 1418530010 1418530070 ACCEPT OK"))
 	f.Add("srcaddr x-y tcp-flags", []byte("10.0.0.1\t- 03\r"))
 	f.Add("version srcaddr", []byte("2  10.0.0.1 "))
 	f.Add("version srcaddr", []byte("2 10.0.0.1 3"))
@@ -258,7 +258,7 @@ func FuzzScanFlow(f *testing.F) {
 			if ok != (words[i] != "-") || ok && text(v) != words[i] {
 				t.Fatalf("%s: %v, want %q", name, v, words[i])
 			}
-			if field, hot := flowNames[name]; hot {
+			if field, hot := flowField(name); hot {
 				if e.Has(field) != ok || ok && e.Text(field) != words[i] {
 					t.Fatalf("%s: %q, want %q", name, e.Text(field), words[i])
 				}

@@ -26,6 +26,9 @@ func (e *Event) Clone() Event {
 // Bytes returns the field as it was written, a JSON value with its quotes, or
 // the column of a flow log line. It is nil when the field is absent, and aliases Raw.
 func (e *Event) Bytes(f Field) []byte {
+	if e.Kind == FlowLog {
+		return e.cell(f)
+	}
 	s := e.span(f)
 	if s.end == 0 {
 		return nil
@@ -34,11 +37,8 @@ func (e *Event) Bytes(f Field) []byte {
 }
 
 func (e *Event) span(f Field) span {
-	if e.Kind == FlowLog {
-		if e.Format == nil || int(f) >= len(e.Format.column) || e.Format.column[f] == 0 {
-			return span{}
-		}
-		return e.cells[e.Format.column[f]-1]
+	if int(f) >= maxFields {
+		return span{}
 	}
 	return e.index.spans[f]
 }
@@ -46,22 +46,24 @@ func (e *Event) span(f Field) span {
 // Has reports whether the field is present and not null (in a flow log: not "-").
 func (e *Event) Has(f Field) bool {
 	if e.Kind == FlowLog {
-		b := e.Bytes(f)
-		return len(b) > 0 && string(b) != "-"
+		return !noCell(e.cell(f))
 	}
-	return e.index.spans[f].end != 0 && e.index.flags[f]&flagNull == 0
+	return e.span(f).end != 0 && e.index.flags[f]&flagNull == 0
 }
 
 // Text returns a string field unescaped, numbers and booleans as their text,
 // and "" when the field is absent or null. The text aliases Raw where it can.
 func (e *Event) Text(f Field) string {
+	if e.Kind == FlowLog {
+		if b := e.cell(f); !noCell(b) {
+			return alias(b)
+		}
+		return ""
+	}
 	if !e.Has(f) {
 		return ""
 	}
 	b := e.Bytes(f)
-	if e.Kind == FlowLog {
-		return alias(b)
-	}
 	flags := e.index.flags[f]
 	switch {
 	case flags&flagString == 0:
@@ -79,13 +81,14 @@ func alias(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) 
 // without quotes, and false when the field is absent or must be unescaped:
 // the fast road for looking a field up in a table.
 func (e *Event) Plain(f Field) ([]byte, bool) {
+	if e.Kind == FlowLog {
+		b := e.cell(f)
+		return b, !noCell(b)
+	}
 	if !e.Has(f) {
 		return nil, false
 	}
 	b := e.Bytes(f)
-	if e.Kind == FlowLog {
-		return b, true
-	}
 	switch e.index.flags[f] {
 	case flagString:
 		return b[1 : len(b)-1], true
@@ -175,8 +178,7 @@ func (e *Event) ID() string {
 			return id
 		}
 	case FlowLog:
-		return "flow-" + Hash(e.Text(FlowAccountID), e.Text(FlowInterfaceID), e.Text(FlowSrcAddr), e.Text(FlowDstAddr), e.Text(FlowSrcPort), e.Text(FlowDstPort),
-			e.Text(FlowProtocol), e.Text(FlowStart), e.Text(FlowEnd), e.Text(FlowAction), e.Text(FlowDirection), e.Text(FlowPktSrcAddr), e.Text(FlowPktDstAddr), e.Text(FlowLogStatus))
+		return e.flowID()
 	case ConfigItem:
 		state := e.Text(ConfigStateID)
 		if state == "" {
@@ -201,13 +203,7 @@ func (e *Event) Time() time.Time {
 			return time.UnixMilli(int64(math.Round(n * 1000))).UTC() // the API's epoch seconds
 		}
 	case FlowLog:
-		if n, ok := e.Int(FlowEnd); ok {
-			return time.Unix(n, 0).UTC()
-		}
-		if n, ok := e.Int(FlowStart); ok {
-			return time.Unix(n, 0).UTC()
-		}
-		return time.Time{}
+		return e.flowTime()
 	}
 	t, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil {
@@ -238,7 +234,7 @@ func (e *Event) Account() string {
 	case ConfigItem:
 		return e.Text(ConfigAccountID)
 	}
-	return e.Text(FlowAccountID)
+	return e.flowAccount()
 }
 
 // Region is where it happened; global services say us-east-1 or "global".
@@ -249,5 +245,5 @@ func (e *Event) Region() string {
 	case ConfigItem:
 		return e.Text(ConfigRegion)
 	}
-	return e.Text(FlowRegion)
+	return e.flowRegion()
 }

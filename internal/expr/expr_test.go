@@ -174,3 +174,23 @@ func BenchmarkBool(b *testing.B) {
 		})
 	}
 }
+
+// TestFieldsFit: an input has room for every hot field, and every one of a flow log
+// record can be named.
+func TestFieldsFit(t *testing.T) {
+	env, err := NewEventEnv(event.FlowLog, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	members := env.schema.objects["aws.FlowRecord"].members
+	f := event.FlowVersion
+	for ; event.FlowFieldName(f) != ""; f++ {
+		name := strings.ReplaceAll(event.FlowFieldName(f), "-", "_")
+		if m, ok := members[name]; !ok || m.field != f {
+			t.Errorf("flow.%s is not there", name)
+		}
+	}
+	if int(f) > len(new(Input).boxed) {
+		t.Errorf("%d fields do not fit an input", f)
+	}
+}

@@ -303,20 +303,15 @@ func (s *schema) userIdentity() member {
 	}).present(has(event.UserIdentity))
 }
 
-// flowSchema has the fields of the VPC user guide, versions 2 to 10, as members
+// flowSchema has the fields of the user guides, versions 2 to 10, as members
 // of flow with underscores for dashes.
 func flowSchema() *schema {
 	s := newSchema()
 	s.addCommon()
-	numbers := map[event.Field]bool{
-		event.FlowVersion: true, event.FlowSrcPort: true, event.FlowDstPort: true, event.FlowProtocol: true, event.FlowPackets: true,
-		event.FlowBytes: true, event.FlowStart: true, event.FlowEnd: true, event.FlowTCPFlags: true, event.FlowTrafficPath: true,
-		event.FlowEncryptionStatus: true,
-	}
 	members := map[string]member{}
 	for f := event.FlowVersion; event.FlowFieldName(f) != ""; f++ {
 		name := strings.ReplaceAll(event.FlowFieldName(f), "-", "_")
-		if numbers[f] {
+		if event.FlowNumber(f) {
 			members[name] = intField(f)
 		} else {
 			members[name] = textField(f)
