@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -38,24 +39,63 @@ func TestDocumentedExamples(t *testing.T) {
 	}
 }
 
-// TestDocumentedSource: the source in the guide is a good configuration.
-func TestDocumentedSource(t *testing.T) {
+// TestDocumentedSources: every source in the guide is a good configuration.
+func TestDocumentedSources(t *testing.T) {
 	text, err := os.ReadFile("../../docs/sources.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, found := strings.Cut(string(text), "```yaml\n")
-	example, _, closed := strings.Cut(rest, "```")
-	if !found || !closed {
-		t.Fatal("the guide has no YAML")
+	named := map[string]bool{}
+	for rest, found := string(text), true; ; {
+		var example string
+		if _, rest, found = strings.Cut(rest, "```yaml\n"); !found {
+			break
+		}
+		example, rest, _ = strings.Cut(rest, "```")
+		file := filepath.Join(t.TempDir(), "riposte.yaml")
+		if err := os.WriteFile(file, []byte(example), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := loadConfig(file)
+		if err != nil || len(c.Sources) != 1 {
+			t.Errorf("a source of the guide: %+v, %v\n%s", c.Sources, err, example)
+			continue
+		}
+		named[c.Sources[0].kinds()[0].name] = true
+	}
+	for _, kind := range sourceTable {
+		if kind.name != "files" && !named[kind.name] {
+			t.Errorf("the guide has no example of the source %s", kind.name)
+		}
+	}
+}
+
+// TestExampleSources: the sources that the example configuration has as comments
+// are good ones, and there is one of each kind.
+func TestExampleSources(t *testing.T) {
+	_, rest, found := strings.Cut(string(configExample), "\nsources: []\n")
+	if !found {
+		t.Fatal("the example has no sources")
+	}
+	text := "sources:\n"
+	for line := range strings.Lines(rest) {
+		if !strings.HasPrefix(line, "#") {
+			break
+		}
+		text += strings.TrimPrefix(line, "#")
 	}
 	file := filepath.Join(t.TempDir(), "riposte.yaml")
-	if err := os.WriteFile(file, []byte(example), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	c, err := loadConfig(file)
-	if err != nil || len(c.Sources) != 1 || c.Sources[0].S3 == nil {
-		t.Errorf("the source of the guide: %+v, %v", c.Sources, err)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	for _, kind := range sourceTable {
+		if n := len(slices.DeleteFunc(slices.Clone(c.Sources), func(s SourceConfig) bool { return s.kinds()[0].name != kind.name })); n == 0 {
+			t.Errorf("the example has no source %s", kind.name)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"riposte/ingest"
+	"riposte/ingest/receiver"
 	"riposte/ingest/s3sqs"
 	"riposte/internal/yamlfile"
 )
@@ -21,12 +22,15 @@ type SourceConfig struct {
 	Files *FilesConfig `yaml:"files"`
 	// S3 reads the objects that an SQS queue tells of.
 	S3 *s3sqs.Config `yaml:"s3"`
+	// Receiver takes what is posted over HTTPS.
+	Receiver *receiver.Config `yaml:"receiver"`
 }
 
 // sourceTable names every source that a configuration may have.
 var sourceTable = []sourceKind{
 	kindOfSource("files", "{paths: [./incoming]}", func(s *SourceConfig) *FilesConfig { return s.Files }, (*pipeline).files).ends(),
 	kindOfSource("s3", "{queue: URL}", func(s *SourceConfig) *s3sqs.Config { return s.S3 }, (*pipeline).s3),
+	kindOfSource("receiver", "{keys: [env:RIPOSTE_RECEIVER_KEY]}", func(s *SourceConfig) *receiver.Config { return s.Receiver }, (*pipeline).receiver),
 }
 
 // sourceKind is one row of the table.
@@ -149,4 +153,8 @@ func (p *pipeline) files(_ context.Context, c *FilesConfig) (ingest.Source, erro
 
 func (p *pipeline) s3(ctx context.Context, c *s3sqs.Config) (ingest.Source, error) {
 	return s3sqs.New(ctx, *c, p.log)
+}
+
+func (p *pipeline) receiver(_ context.Context, c *receiver.Config) (ingest.Source, error) {
+	return receiver.New(*c, p.log)
 }

@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,6 +24,7 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"riposte/event"
+	"riposte/internal/secret"
 	"riposte/respond"
 )
 
@@ -51,8 +51,8 @@ func (c Config) Validate(name string) error {
 		return fmt.Errorf("respond.webhooks.%s.url: credentials do not belong in it: use secret", name)
 	case !c.AllowLoopback && loopback(u.Hostname()):
 		return fmt.Errorf("respond.webhooks.%s.url names this machine or its link: set allow_loopback if this machine is meant", name)
-	case c.Secret != "" && !strings.HasPrefix(c.Secret, "env:") && !strings.HasPrefix(c.Secret, "file:"):
-		return fmt.Errorf("respond.webhooks.%s.secret: want a reference, env:NAME or file:PATH, not the secret itself", name)
+	case c.Secret != "" && secret.Ref(c.Secret).Validate() != nil:
+		return fmt.Errorf("respond.webhooks.%s.secret: %w", name, secret.Ref(c.Secret).Validate())
 	}
 	return nil
 }
@@ -252,11 +252,14 @@ func (w *Webhook) Apply(ctx context.Context, p *respond.Plan) (*respond.Receipt,
 	if !ok {
 		return nil, fmt.Errorf("webhook %q is not configured any more", planned.Hook)
 	}
-	secret, err := resolve(hook.Secret)
-	if err != nil {
-		return nil, err
+	key := ""
+	if hook.Secret != "" {
+		var err error
+		if key, err = secret.Ref(hook.Secret).Read(); err != nil {
+			return nil, err
+		}
 	}
-	_, err = backoff.Retry(ctx, func() (struct{}, error) { return struct{}{}, w.post(ctx, hook, secret, planned.ID, planned.Body) },
+	_, err := backoff.Retry(ctx, func() (struct{}, error) { return struct{}{}, w.post(ctx, hook, key, planned.ID, planned.Body) },
 		backoff.WithMaxTries(tries), backoff.WithBackOff(w.pauses()))
 	var final *backoff.PermanentError
 	if errors.As(err, &final) {
@@ -268,7 +271,7 @@ func (w *Webhook) Apply(ctx context.Context, p *respond.Plan) (*respond.Receipt,
 	return &respond.Receipt{Plan: *p, RequestIDs: []string{planned.ID}}, nil
 }
 
-func (w *Webhook) post(ctx context.Context, hook Config, secret, id string, body []byte) error {
+func (w *Webhook) post(ctx context.Context, hook Config, key, id string, body []byte) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, hook.URL, bytes.NewReader(body))
 	if err != nil {
 		return backoff.Permanent(err)
@@ -277,8 +280,8 @@ func (w *Webhook) post(ctx context.Context, hook Config, secret, id string, body
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Webhook-Id", id)
 	req.Header.Set("Webhook-Timestamp", fmt.Sprint(now.Unix()))
-	if secret != "" {
-		signer, err := standardwebhooks.NewWebhook(secret)
+	if key != "" {
+		signer, err := standardwebhooks.NewWebhook(key)
 		if err != nil {
 			return backoff.Permanent(fmt.Errorf("the secret is not a Standard Webhooks secret (whsec_ and base64): %w", err))
 		}
@@ -321,29 +324,6 @@ func (w *Webhook) post(ctx context.Context, hook Config, secret, id string, body
 		return fmt.Errorf("it answers %s", res.Status)
 	}
 	return backoff.Permanent(fmt.Errorf("it answers %s", res.Status))
-}
-
-// resolve reads a secret by its reference. A reference to nothing is an error: a
-// message that should be signed is never sent unsigned.
-func resolve(ref string) (secret string, err error) {
-	switch kind, rest, _ := strings.Cut(ref, ":"); kind {
-	case "":
-		return "", nil
-	case "env":
-		secret = os.Getenv(rest)
-	case "file":
-		b, err := os.ReadFile(rest)
-		if err != nil {
-			return "", fmt.Errorf("read the secret: %w", err)
-		}
-		secret = string(b)
-	default:
-		return "", errors.New("a secret is env:NAME or file:PATH")
-	}
-	if secret = strings.TrimSpace(secret); secret == "" {
-		return "", fmt.Errorf("the secret %s is missing or empty", ref)
-	}
-	return secret, nil
 }
 
 // Verify knows that a message which was accepted has arrived.

@@ -22,7 +22,7 @@ import (
 	"riposte/respond"
 )
 
-const secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+const hookSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 // receiver answers with the statuses in turn, then with 204, and keeps what it got.
 type receiver struct {
@@ -74,10 +74,10 @@ var params = map[string]any{"title": "a <trail> was stopped", "text": "by mallor
 
 func TestSignedMessage(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "secret")
-	if err := os.WriteFile(file, []byte(secret+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(hookSecret+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("RIPOSTE_TEST_SECRET", secret)
+	t.Setenv("RIPOSTE_TEST_SECRET", hookSecret)
 	for _, ref := range []string{"env:RIPOSTE_TEST_SECRET", "file:" + file} {
 		r := newReceiver(t)
 		w := hook(r.URL+"/token/in/path?key=hidden", ref)
@@ -89,7 +89,7 @@ func TestSignedMessage(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		verifier, err := standardwebhooks.NewWebhook(secret)
+		verifier, err := standardwebhooks.NewWebhook(hookSecret)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -108,7 +108,7 @@ func TestSignedMessage(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, hidden := range []string{secret, strings.TrimPrefix(secret, "whsec_"), "hidden", "token/in/path"} {
+		for _, hidden := range []string{hookSecret, strings.TrimPrefix(hookSecret, "whsec_"), "hidden", "token/in/path"} {
 			if strings.Contains(string(both), hidden) {
 				t.Errorf("%q is in the plan or the receipt", hidden)
 			}
@@ -311,7 +311,7 @@ func TestValidate(t *testing.T) {
 	if err := (Config{URL: "http://localhost/", AllowLoopback: true, Secret: "env:X"}).Validate("x"); err != nil {
 		t.Error(err)
 	}
-	if err := (Config{URL: "https://x/", Secret: secret}).Validate("x"); err == nil || strings.Contains(err.Error(), secret) {
+	if err := (Config{URL: "https://x/", Secret: hookSecret}).Validate("x"); err == nil || strings.Contains(err.Error(), hookSecret) {
 		t.Errorf("a secret in the configuration: %v", err)
 	}
 	var names []string
