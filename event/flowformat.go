@@ -62,6 +62,13 @@ func FlowFieldName(f Field) string {
 // FlowNumber reports whether a hot field holds a whole number.
 func FlowNumber(f Field) bool { return f < numFlowFields && flowNumbers[f] }
 
+// IsFlowField reports whether a column of that name, with dashes or underscores, is
+// a hot field.
+func IsFlowField(name string) bool {
+	_, ok := flowField(strings.ReplaceAll(strings.ToLower(name), "_", "-"))
+	return ok
+}
+
 // flowField finds a hot field by its name with dashes.
 func flowField(name string) (Field, bool) {
 	i := slices.Index(flowNames[:], name)

@@ -73,55 +73,78 @@ func (r *Reader) longLine() error {
 // flowLine takes one line: a header, a comment or a record.
 func (r *Reader) flowLine(line []byte) error {
 	text := bytes.TrimSpace(line)
-	switch {
-	case len(text) == 0:
+	if len(text) == 0 {
 		r.win.pos += len(line)
 		return nil
-	case text[0] == '#':
-		// A comment; "# fields: ..." says what the columns are.
-		if _, fields, ok := strings.Cut(string(text), "fields:"); ok {
-			if f, err := event.ParseFlowFormat(fields); err == nil {
-				r.format = f
-			}
-		}
-		r.win.pos += len(line)
-		return nil
-	case isLetter(text[0]) || text[0] == '$':
-		f, err := event.ParseFlowFormat(string(text))
-		switch {
-		case err == nil && header(string(text)):
+	}
+	if f, ok := r.header(text); ok {
+		if f != nil {
 			r.format = f
-			r.win.pos += len(line)
-			return nil
-		case !r.started && r.stats.Broken == 0:
-			return errForeign
 		}
+		r.win.pos += len(line)
+		return nil
 	}
 	offset, number := r.win.offset(), r.win.lineAt()
-	if r.format == nil {
-		if bytes.Count(text, []byte{' '}) != 13 || text[0] < '2' || text[0] > '9' {
-			if !r.started && r.stats.Broken == 0 {
-				return errForeign
+	if known, err := r.flowRecord(text, offset, number); err != nil {
+		return err
+	} else if !known {
+		if !r.started && r.stats.Broken == 0 {
+			return errForeign
+		}
+		if err := r.broken(event.FlowLog, offset, number, text, "this line is no flow log record"); err != nil {
+			return err
+		}
+	}
+	r.win.pos += len(line)
+	return nil
+}
+
+// header recognises a line that names the columns, or comments on them ("# fields:
+// ..."). The format is nil for another comment.
+func (r *Reader) header(text []byte) (*event.FlowFormat, bool) {
+	switch {
+	case text[0] == '#':
+		if _, fields, ok := strings.Cut(string(text), "fields:"); ok {
+			if f, err := event.ParseFlowFormat(fields); err == nil {
+				return f, true
 			}
 		}
-		r.format = event.DefaultFlowFormat()
+		return nil, true
+	case !isLetter(text[0]) && text[0] != '$':
+		return nil, false
+	case r.format != nil && text[0] != '$':
+		// Records may begin with a letter as well: only a name of a field is looked at closer.
+		if first, _, _ := bytes.Cut(text, []byte{' '}); !event.IsFlowField(string(first)) {
+			return nil, false
+		}
 	}
-	err := r.slot().ScanFlow(r.format, text)
-	r.win.pos += len(line)
-	if err != nil {
-		return r.broken(event.FlowLog, offset, number, text, err.Error())
-	}
-	return r.keep(offset, number)
+	f, err := event.ParseFlowFormat(string(text))
+	// Prose may hold the name of a column too.
+	return f, err == nil && f.Len() >= 3 && len(f.Extras())*2 <= f.Len()
 }
 
 func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
 
-// header tells a line of column names from prose that happens to hold one.
-func header(line string) bool {
-	f, err := event.ParseFlowFormat(line)
-	if err != nil {
-		return false
+// flowRecord keeps a record, or sets it aside. It is not known when it does not
+// look like one at all.
+func (r *Reader) flowRecord(text []byte, offset, line int64) (known bool, err error) {
+	if r.format == nil {
+		f, name, err := event.GuessFlowFormat(text)
+		if err != nil {
+			if !event.MayBeFlow(text) {
+				return false, nil
+			}
+			return true, r.broken(event.FlowLog, offset, line, text, fmt.Sprintf(
+				"the columns of this flow log are not known: it has no header, the source no flow_format, and the line has %s; set flow_format to the flow log's format string", err))
+		}
+		r.format = f
+		r.notice(fmt.Sprintf("flow log records without a header: taken for the format %s (%d columns), set flow_format to be sure", name, f.Len()))
 	}
-	names := strings.Fields(f.String())
-	return len(names) >= 3 && len(f.Extras())*2 <= len(names)
+	if err := r.slot().ScanFlow(r.format, text); err != nil {
+		if !r.started && r.stats.Broken == 0 && !event.MayBeFlow(text) {
+			return false, nil
+		}
+		return true, r.broken(event.FlowLog, offset, line, text, err.Error())
+	}
+	return true, r.keep(offset, line)
 }

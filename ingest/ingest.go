@@ -48,6 +48,9 @@ type Sink struct {
 	// Expand fetches the Config items that were too large for their notification;
 	// without it their summaries are delivered.
 	Expand Expand
+	// Notice hears what people should know of an object that was read all the same:
+	// that the format of its records was guessed.
+	Notice func(o event.Origin, text string)
 	// Progress hears of bytes read from the object as stored.
 	Progress func(n int64)
 }

@@ -29,6 +29,8 @@ type got struct {
 	broken  []ingest.Broken
 	batches []string
 	sizes   []int
+	notices []string
+	lines   []string // of flow logs, with their formats
 	stats   ingest.Stats
 	err     error
 }
@@ -48,9 +50,13 @@ func readFrom(t testing.TB, r *ingest.Reader, o ingest.Object, in io.Reader, pro
 			for i := range b.Events {
 				g.ids = append(g.ids, strings.Clone(b.Events[i].ID()))
 				g.kinds[b.Events[i].Kind.String()]++
+				if f := b.Events[i].Format; f != nil {
+					g.lines = append(g.lines, fmt.Sprintf("%d: %s", f.Len(), b.Events[i].Raw))
+				}
 			}
 			return nil
 		},
+		Notice: func(_ event.Origin, text string) { g.notices = append(g.notices, text) },
 		Broken: func(_ context.Context, b ingest.Broken) error {
 			b.Raw = bytes.Clone(b.Raw)
 			g.broken = append(g.broken, b)

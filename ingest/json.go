@@ -241,6 +241,9 @@ func (r *Reader) unwrap(raw []byte, offset, line int64, depth int) (known bool, 
 	if _, err := e.Scan(event.CloudTrail, raw); err == nil && depth > 0 && isCloudTrail(e) {
 		return true, r.keep(offset, line)
 	}
+	if known, err := r.cloudWatch(raw, offset, line, depth); known || err != nil {
+		return known, err
+	}
 	inner := func(v []byte) (bool, error) {
 		if len(v) > 0 && v[0] == '"' { // JSON inside a string
 			parsed, err := event.ParseJSON(v)
@@ -272,7 +275,7 @@ func (r *Reader) unwrap(raw []byte, offset, line int64, depth int) (known bool, 
 	if v := event.Member(raw, "configurationItems"); len(v) > 0 && v[0] == '[' {
 		return true, r.snapshot(v, offset, line)
 	}
-	return false, nil
+	return r.wrappedLine(raw, offset, line)
 }
 
 // afterWords is a text from where its JSON begins: Config writes words for people

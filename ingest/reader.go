@@ -28,9 +28,11 @@ type Reader struct {
 	skip     int64 // batches that are durable already
 	stats    Stats
 	format   *event.FlowFormat
-	started  bool   // a record was recognised
-	aside    int64  // where the last broken record ended
-	lead     []byte // how the last record of a list begins: its brace and first key
+	given    *event.FlowFormat // the format that the object was said to have
+	told     string            // the last notice
+	started  bool              // a record was recognised
+	aside    int64             // where the last broken record ended
+	lead     []byte            // how the last record of a list begins: its brace and first key
 }
 
 // NewReader returns a reader.
@@ -54,6 +56,9 @@ type Object struct {
 	// Ingested is when the records were received; the zero time is when their
 	// bytes were read.
 	Ingested time.Time
+	// FlowFormat names the columns of flow log records that come without a header;
+	// nil has them guessed, which Sink.Notice hears of. A header goes before it.
+	FlowFormat *event.FlowFormat
 }
 
 // errForeign says that an object holds no telemetry.
@@ -64,17 +69,17 @@ var errForeign = errors.New("holds no telemetry that is known")
 func (r *Reader) Read(ctx context.Context, o Object, in io.Reader, sink Sink) (Stats, error) {
 	r.ctx, r.sink, r.identity, r.skip, r.ingested = ctx, sink, o.Identity, o.Skip, o.Ingested
 	r.origin = event.Origin{Source: o.Source, Object: o.Name}
-	r.stats, r.pending, r.format, r.started, r.lead, r.aside = Stats{}, 0, nil, false, r.lead[:0], -1
+	r.stats, r.pending, r.started, r.lead, r.aside = Stats{}, 0, false, r.lead[:0], -1
+	r.format, r.given, r.told = o.FlowFormat, o.FlowFormat, ""
 	r.clock = r.ingested.IsZero()
-	live := o.Live
-	stream, err := r.open.open(&counting{r: in, progress: sink.Progress})
+	stream, _, err := r.open.open(&counting{r: in, progress: sink.Progress}, o.Limit)
 	if err != nil {
 		return r.stats, fmt.Errorf("%s: %w", o.Name, err)
 	}
 	if o.Limit > 0 {
 		stream = &limited{r: stream, left: o.Limit}
 	}
-	r.win.reset(stream, live)
+	r.win.reset(stream, o.Live)
 	err = r.read()
 	if err == nil {
 		err = r.flush()
@@ -232,6 +237,14 @@ func (r *Reader) broken(kind event.Kind, offset, line int64, raw []byte, reason 
 		return &DeliveryError{Object: o.Object, Err: err}
 	}
 	return nil
+}
+
+// notice tells the sink what people should know of the object, once in a row.
+func (r *Reader) notice(text string) {
+	if text != r.told && r.sink.Notice != nil {
+		r.sink.Notice(r.origin, text)
+	}
+	r.told = text
 }
 
 // DeliveryError says that the sink refused: the object is not at fault, and is

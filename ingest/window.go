@@ -1,13 +1,8 @@
 package ingest
 
 import (
-	"bufio"
 	"bytes"
-	"fmt"
 	"io"
-
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
 )
 
 const (
@@ -98,46 +93,4 @@ func (w *window) failure() error {
 		return nil
 	}
 	return w.err
-}
-
-// decompressor opens a stream whatever its compression, reusing its decoders.
-type decompressor struct {
-	in   *bufio.Reader
-	gzip *gzip.Reader
-	zstd *zstd.Decoder
-}
-
-// open recognises gzip and zstd by their magic numbers; anything else is plain.
-func (d *decompressor) open(r io.Reader) (io.Reader, error) {
-	if d.in == nil {
-		d.in = bufio.NewReaderSize(nil, 128<<10)
-	}
-	d.in.Reset(r)
-	magic, err := d.in.Peek(4)
-	if err != nil && err != io.EOF {
-		return nil, err
-	}
-	switch {
-	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
-		if d.gzip == nil {
-			d.gzip = new(gzip.Reader)
-		}
-		if err := d.gzip.Reset(d.in); err != nil {
-			return nil, fmt.Errorf("gzip header: %w", err)
-		}
-		return d.gzip, nil
-	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-		if d.zstd == nil {
-			z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(256<<20))
-			if err != nil {
-				return nil, fmt.Errorf("zstd: %w", err)
-			}
-			d.zstd = z
-		}
-		if err := d.zstd.Reset(d.in); err != nil {
-			return nil, fmt.Errorf("zstd header: %w", err)
-		}
-		return d.zstd, nil
-	}
-	return d.in, nil
 }

@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -33,7 +35,7 @@ type hunt struct {
 	since, until        timeFlag
 	workers             int
 	isolate, stats      bool
-	output              string
+	output, flowFormat  string
 }
 
 func (p *program) huntCommand() *cobra.Command {
@@ -69,6 +71,7 @@ is counted and shown with its file and place.`,
 	cmd.Flags().Var(&h.until, "until", "leave out events at or after this time")
 	cmd.Flags().IntVar(&h.workers, "workers", runtime.GOMAXPROCS(0), "files read at the same time")
 	cmd.Flags().BoolVar(&h.isolate, "isolate", false, "each file starts with empty state")
+	cmd.Flags().StringVar(&h.flowFormat, "flow-format", "", "columns of flow logs without a header: the flow log's format string, or v2, v3, v4, v5, v7 to v10, tgw; otherwise guessed")
 	cmd.Flags().BoolVar(&h.stats, "stats", false, "print events, findings, bytes, seconds, rules and what was skipped on stderr")
 	outputFlag(cmd, &h.output)
 	return cmd
@@ -93,6 +96,10 @@ func (h *hunt) run(ctx context.Context, paths []string) error {
 	if h.workers < 1 {
 		return fmt.Errorf("--workers %d: want 1 or more", h.workers)
 	}
+	format, err := flowFormat(h.flowFormat)
+	if err != nil {
+		return fmt.Errorf("--flow-format: %w", err)
+	}
 	debug.SetGCPercent(200) // loading makes much that is needed once
 	rules, err := h.load(h.stderr)
 	if err != nil {
@@ -100,7 +107,7 @@ func (h *hunt) run(ctx context.Context, paths []string) error {
 	}
 	debug.SetGCPercent(400) // as far as the limit lets it
 	debug.SetMemoryLimit(max(held(), 64<<20))
-	files := ingest.Files{Paths: paths, Stdin: h.stdin}
+	files := ingest.Files{Paths: paths, Stdin: h.stdin, FlowFormat: format}
 	refs, err := files.List(ctx)
 	if err != nil {
 		return err
@@ -167,6 +174,13 @@ type huntRun struct {
 	brokenMu sync.Mutex
 	broken   []ingest.Broken
 	errs     []error
+	doubts   map[string]*doubt
+}
+
+// doubt is what a reader said of objects, the first of them and how many there are.
+type doubt struct {
+	first string
+	times int
 }
 
 // work reads files until none is left. One engine and one set of buffers serve all its files.
@@ -209,6 +223,7 @@ func (r *huntRun) work(ctx context.Context, next *atomic.Int64) error {
 				return nil
 			},
 			Broken:   func(_ context.Context, b ingest.Broken) error { r.noteBroken(b); return nil },
+			Notice:   func(o event.Origin, text string) { r.noteDoubt(o, text) },
 			Progress: func(n int64) { r.advance(n) },
 		}
 		stats, err := reader.ReadFile(ctx, r.files, r.refs[i], sink)
@@ -256,6 +271,19 @@ func (r *huntRun) noteBroken(b ingest.Broken) {
 	}
 }
 
+func (r *huntRun) noteDoubt(o event.Origin, text string) {
+	r.brokenMu.Lock()
+	defer r.brokenMu.Unlock()
+	if d := r.doubts[text]; d != nil {
+		d.times++
+		return
+	}
+	if r.doubts == nil {
+		r.doubts = map[string]*doubt{}
+	}
+	r.doubts[text] = &doubt{first: o.Object, times: 1}
+}
+
 func (r *huntRun) noteError(err error) {
 	r.failed.Add(1)
 	r.brokenMu.Lock()
@@ -264,6 +292,14 @@ func (r *huntRun) noteError(err error) {
 }
 
 func (r *huntRun) reportBroken() {
+	for _, text := range slices.Sorted(maps.Keys(r.doubts)) {
+		d := r.doubts[text]
+		more := ""
+		if d.times > 1 {
+			more = fmt.Sprintf(" (and %d more)", d.times-1)
+		}
+		fmt.Fprintf(r.stderr, "riposte: %s%s: %s\n", printable(d.first), more, printable(text))
+	}
 	for _, b := range r.broken {
 		fmt.Fprintf(r.stderr, "riposte: skipped %s: %s\n", printable(b.Origin.String()), printable(b.Reason))
 	}

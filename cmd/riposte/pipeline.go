@@ -121,6 +121,9 @@ func (p *pipeline) ingest(ctx context.Context, done chan<- struct{}) error {
 			}
 			return p.bus.DeadLetter(ctx, letter)
 		},
+		Notice: func(o event.Origin, text string) {
+			p.log.Warn("source read with a doubt", "source", o.Source, "place", o.Object, "err", text)
+		},
 		Findings: func(ctx context.Context, findings []event.Finding) error {
 			ingested := make([]time.Time, len(findings))
 			for i := range ingested {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"riposte/event"
 	"riposte/ingest"
 	"riposte/ingest/receiver"
 	"riposte/ingest/s3sqs"
@@ -133,19 +134,39 @@ type FilesConfig struct {
 	Follow bool `yaml:"follow"`
 	// Poll is how often a followed folder is looked at.
 	Poll time.Duration `yaml:"poll"`
+	// FlowFormat names the columns of flow logs that have no header: the format
+	// string of the flow log, or v2, v3, v4, v5, v7, v8, v9, v10 or tgw for all
+	// fields up to that version. Without it they are guessed, with a warning.
+	FlowFormat string `yaml:"flow_format"`
 }
 
 // Validate says all that is wrong at once.
 func (c *FilesConfig) Validate() error {
+	var errs []error
 	if len(c.Paths) == 0 {
-		return errors.New("files.paths is empty")
+		errs = append(errs, errors.New("files.paths is empty"))
 	}
-	return nil
+	if _, err := flowFormat(c.FlowFormat); err != nil {
+		errs = append(errs, fmt.Errorf("files.flow_format: %w", err))
+	}
+	return errors.Join(errs...)
+}
+
+// flowFormat reads a flow_format; nil when there is none.
+func flowFormat(s string) (*event.FlowFormat, error) {
+	if s == "" {
+		return nil, nil
+	}
+	return event.NamedFlowFormat(s)
 }
 
 func (p *pipeline) files(_ context.Context, c *FilesConfig) (ingest.Source, error) {
+	format, err := flowFormat(c.FlowFormat)
+	if err != nil {
+		return nil, err
+	}
 	return &ingest.FileSource{
-		Files: ingest.Files{Paths: c.Paths, Stdin: p.stdin}, Follow: c.Follow, Poll: c.Poll,
+		Files: ingest.Files{Paths: c.Paths, Stdin: p.stdin, FlowFormat: format}, Follow: c.Follow, Poll: c.Poll,
 		Cursors: fileCursors{p.state.cursors},
 		Notice:  func(path string, err error) { p.log.Warn("file not read to its end", "source", path, "err", err) },
 	}, nil
