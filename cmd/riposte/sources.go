@@ -173,7 +173,7 @@ func (p *pipeline) files(_ context.Context, c *FilesConfig) (ingest.Source, erro
 }
 
 func (p *pipeline) s3(ctx context.Context, c *s3sqs.Config) (ingest.Source, error) {
-	return s3sqs.New(ctx, *c, p.log)
+	return s3sqs.New(ctx, *c, p.log, nil)
 }
 
 func (p *pipeline) receiver(_ context.Context, c *receiver.Config) (ingest.Source, error) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"riposte/ingest/s3object"
 	"riposte/internal/awsaccess"
 )
 
@@ -46,8 +47,6 @@ const (
 	defaultVisibility     = 2 * time.Minute
 	defaultMaxObjectBytes = 1 << 30
 )
-
-func defaultSkip() []string { return []string{"/CloudTrail-Digest/", "/CloudTrail-Insight/"} }
 
 // queueRegion finds the region in a queue's URL, in its form of today and the old one.
 var queueRegion = regexp.MustCompile(`^https?://(?:sqs(?:-fips)?\.([a-z0-9-]+)\.(?:amazonaws|api\.aws|on\.aws)|([a-z0-9-]+)\.queue\.amazonaws)`)
@@ -112,7 +111,7 @@ func (c Config) withDefaults() Config {
 		c.MaxObjectBytes = defaultMaxObjectBytes
 	}
 	if c.Skip == nil {
-		c.Skip = defaultSkip()
+		c.Skip = s3object.DefaultSkip()
 	}
 	return c
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 
 	"riposte/ingest"
+	"riposte/ingest/s3object"
 	"riposte/internal/awsfake"
 )
 
@@ -49,7 +50,7 @@ func deliver(t *testing.T, r *rig, file string, keys ...string) (events int64, b
 	}
 	for _, key := range keys {
 		v := r.fake.Store(bucketName, key, awsfake.Blob{Size: info.Size(), Open: func() (io.ReadCloser, error) { return os.Open(file) }})
-		r.fake.Send("q", s3Event(t, Object{Bucket: bucketName, Key: key, Version: v}), 0)
+		r.fake.Send("q", s3Event(t, s3object.Object{Bucket: bucketName, Key: key, Version: v}), 0)
 	}
 	runtime.GC()
 	var m runtime.MemStats

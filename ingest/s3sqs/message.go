@@ -13,13 +13,14 @@ import (
 
 	"riposte/event"
 	"riposte/ingest"
+	"riposte/ingest/s3object"
 	"riposte/internal/awsaccess"
 )
 
 // worker is one receiver, with its buffers.
 type worker struct {
 	*Source
-	reader *ingest.Reader
+	reader *s3object.Reader
 	sink   ingest.Sink
 }
 
@@ -60,6 +61,9 @@ func (w *worker) messages(ctx context.Context, all []sqstypes.Message) {
 // message delivers the objects of one message. nil says that each is durable or
 // set aside; else the message is to come again.
 func (w *worker) message(ctx context.Context, m sqstypes.Message) error {
+	if receives(m) > 1 {
+		w.count(ctx, Again, 1)
+	}
 	body := []byte(aws.ToString(m.Body))
 	all, err := objects(body)
 	if err != nil {
@@ -71,7 +75,7 @@ func (w *worker) message(ctx context.Context, m sqstypes.Message) error {
 		if !w.cfg.wants(o.Key) {
 			continue
 		}
-		err := w.object(ctx, o)
+		err := w.reader.Deliver(ctx, o, w.sink)
 		var refused *ingest.DeliveryError
 		if errors.As(err, &refused) || ctx.Err() != nil && err != nil {
 			return err // the others would fare no better
@@ -89,7 +93,7 @@ func (w *worker) setAside(ctx context.Context, place, reason string, raw []byte)
 		w.log.ErrorContext(ctx, "set aside", "object", place, "err", reason)
 		return nil
 	}
-	b := ingest.Broken{Origin: event.Origin{Source: sourceName, Object: place}, Reason: reason, Raw: raw[:min(len(raw), headSize)]}
+	b := ingest.Broken{Origin: event.Origin{Source: sourceName, Object: place}, Reason: reason, Raw: raw[:min(len(raw), s3object.HeadSize)]}
 	if err := w.sink.Broken(ctx, b); err != nil {
 		return &ingest.DeliveryError{Object: place, Err: err}
 	}
@@ -110,13 +114,16 @@ func (s *Source) delete(ctx context.Context, m sqstypes.Message) {
 	defer cancel()
 	if _, err := s.queue.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &s.cfg.Queue, ReceiptHandle: m.ReceiptHandle}); err != nil {
 		s.log.ErrorContext(ctx, "message not deleted, it comes again and adds nothing", "message", aws.ToString(m.MessageId), "err", s.explain(err, "sqs:DeleteMessage", s.cfg.Queue))
+		return
 	}
+	s.count(ctx, Deletes, 1)
 }
 
 // hide gives a message back to the queue, to be seen again later.
 func (s *Source) hide(ctx context.Context, m sqstypes.Message, d time.Duration) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
 	defer cancel()
+	s.count(ctx, Returns, 1)
 	_, err := s.queue.ChangeMessageVisibility(ctx, &sqs.ChangeMessageVisibilityInput{QueueUrl: &s.cfg.Queue, ReceiptHandle: m.ReceiptHandle, VisibilityTimeout: int32(d / time.Second)})
 	if err != nil && !lost(awsaccess.Code(err)) {
 		s.log.WarnContext(ctx, "message not given back, it comes again when its visibility ends", "message", aws.ToString(m.MessageId), "err", s.explain(err, "sqs:ChangeMessageVisibility", s.cfg.Queue))

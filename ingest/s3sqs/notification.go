@@ -8,26 +8,8 @@ import (
 	"net/url"
 	"strings"
 
-	"riposte/internal/awsaccess"
+	"riposte/ingest/s3object"
 )
-
-// Object is what a notification names.
-type Object struct {
-	Bucket, Key string
-	// Version is "" in a bucket that keeps none, and where the notification does not tell.
-	Version string
-	// Region is the bucket's, "" where the notification does not tell.
-	Region string
-}
-
-// String is the object's place, for people and for dead letters.
-func (o Object) String() string {
-	s := "s3://" + o.Bucket + "/" + o.Key
-	if o.Version != "" {
-		s += "?versionId=" + url.QueryEscape(o.Version)
-	}
-	return s
-}
 
 // maxEnvelopes is how deep notifications lie in one another: EventBridge through
 // SNS is two.
@@ -74,9 +56,9 @@ type notification struct {
 
 // objects reads a message's body. Those that are about no new object, such as
 // S3's test event, have none; one that is not understood is an error.
-func objects(body []byte) ([]Object, error) { return unwrap(body, 0) }
+func objects(body []byte) ([]s3object.Object, error) { return unwrap(body, 0) }
 
-func unwrap(body []byte, depth int) ([]Object, error) {
+func unwrap(body []byte, depth int) ([]s3object.Object, error) {
 	body = bytes.TrimSpace(body)
 	if bytes.HasPrefix(body, []byte("CloudTrail validation message")) {
 		return nil, nil // what CloudTrail sends when a trail gets its topic
@@ -106,8 +88,8 @@ func unwrap(body []byte, depth int) ([]Object, error) {
 }
 
 // records are of S3 event notifications. Their keys are encoded as forms are.
-func (n *notification) records() ([]Object, error) {
-	var out []Object
+func (n *notification) records() ([]s3object.Object, error) {
+	var out []s3object.Object
 	for i, r := range n.Records {
 		if r.EventSource != "aws:s3" {
 			return nil, fmt.Errorf("in Records[%d] is of %q, not of aws:s3", i, r.EventSource)
@@ -119,7 +101,7 @@ func (n *notification) records() ([]Object, error) {
 		if err != nil {
 			return nil, fmt.Errorf("in Records[%d].s3.object.key: %w", i, err)
 		}
-		o, err := object(r.S3.Bucket.Name, key, r.S3.Object.VersionID, r.AWSRegion)
+		o, err := s3object.Of(r.S3.Bucket.Name, key, r.S3.Object.VersionID, r.AWSRegion)
 		if err != nil {
 			return nil, fmt.Errorf("in Records[%d]: %w", i, err)
 		}
@@ -129,19 +111,19 @@ func (n *notification) records() ([]Object, error) {
 }
 
 // eventBridge is one object, its key as it is.
-func (n *notification) eventBridge() ([]Object, error) {
+func (n *notification) eventBridge() ([]s3object.Object, error) {
 	if n.DetailType != "Object Created" {
 		return nil, nil
 	}
-	o, err := object(n.Detail.Bucket.Name, n.Detail.Object.Key, n.Detail.Object.VersionID, n.Region)
+	o, err := s3object.Of(n.Detail.Bucket.Name, n.Detail.Object.Key, n.Detail.Object.VersionID, n.Region)
 	if err != nil {
 		return nil, fmt.Errorf("detail: %w", err)
 	}
-	return []Object{o}, nil
+	return []s3object.Object{o}, nil
 }
 
 // keys are of CloudTrail, which names several, and of Config, which names one.
-func (n *notification) keys() ([]Object, error) {
+func (n *notification) keys() ([]s3object.Object, error) {
 	var keys []string
 	if err := json.Unmarshal(n.S3ObjectKey, &keys); err != nil {
 		var key string
@@ -150,42 +132,13 @@ func (n *notification) keys() ([]Object, error) {
 		}
 		keys = []string{key}
 	}
-	var out []Object
+	var out []s3object.Object
 	for i, key := range keys {
-		o, err := object(*n.S3Bucket, key, "", "")
+		o, err := s3object.Of(*n.S3Bucket, key, "", "")
 		if err != nil {
 			return nil, fmt.Errorf("s3ObjectKey[%d]: %w", i, err)
 		}
 		out = append(out, o)
 	}
 	return out, nil
-}
-
-// object checks what goes into an address.
-func object(bucket, key, version, region string) (Object, error) {
-	switch {
-	case !bucketForm(bucket):
-		return Object{}, fmt.Errorf("%q is no name of a bucket", bucket)
-	case key == "" || len(key) > 1024:
-		return Object{}, fmt.Errorf("an object's key has 1 to 1024 bytes, not %d", len(key))
-	case region != "" && !awsaccess.IsRegion(region):
-		return Object{}, fmt.Errorf("%q is no region", region)
-	}
-	if version == "null" {
-		version = "" // what an object has from before its bucket kept versions
-	}
-	return Object{Bucket: bucket, Key: key, Version: version, Region: region}, nil
-}
-
-// bucketForm takes the names of today and of before 2018.
-func bucketForm(name string) bool {
-	if len(name) < 3 || len(name) > 255 || strings.Contains(name, "..") {
-		return false
-	}
-	for _, c := range name {
-		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '.' && c != '-' && c != '_' {
-			return false
-		}
-	}
-	return true
 }

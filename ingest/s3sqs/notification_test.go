@@ -10,18 +10,19 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"riposte/ingest/s3object"
 	"riposte/internal/awsaccess"
 )
 
 // spelling writes a notification as one of the roads does.
-type spelling func(t testing.TB, all ...Object) string
+type spelling func(t testing.TB, all ...s3object.Object) string
 
 // spellings are all the roads by name. Those that carry one object take the first.
 func spellings() map[string]spelling {
 	out := map[string]spelling{}
 	for name, bare := range map[string]spelling{"s3": s3Event, "eventbridge": eventBridge, "cloudtrail": cloudTrail, "config": awsConfig} {
 		out[name] = bare
-		out[name+" through sns"] = func(t testing.TB, all ...Object) string { return envelope(t, bare(t, all...)) }
+		out[name+" through sns"] = func(t testing.TB, all ...s3object.Object) string { return envelope(t, bare(t, all...)) }
 	}
 	return out
 }
@@ -40,7 +41,7 @@ func quoted(s string) string {
 	return string(b)
 }
 
-func s3Event(_ testing.TB, all ...Object) string {
+func s3Event(_ testing.TB, all ...s3object.Object) string {
 	var records []string
 	for _, o := range all {
 		version := ""
@@ -56,7 +57,7 @@ func s3Event(_ testing.TB, all ...Object) string {
 	return `{"Records":[` + strings.Join(records, ",") + `]}`
 }
 
-func eventBridge(_ testing.TB, all ...Object) string {
+func eventBridge(_ testing.TB, all ...s3object.Object) string {
 	o := all[0]
 	version := ""
 	if o.Version != "" {
@@ -68,7 +69,7 @@ func eventBridge(_ testing.TB, all ...Object) string {
 		quoted("arn:aws:s3:::"+o.Bucket), quoted(o.Bucket), quoted(o.Key), version)
 }
 
-func cloudTrail(t testing.TB, all ...Object) string {
+func cloudTrail(t testing.TB, all ...s3object.Object) string {
 	var keys []string
 	for _, o := range all {
 		keys = append(keys, o.Key)
@@ -76,7 +77,7 @@ func cloudTrail(t testing.TB, all ...Object) string {
 	return text(t, map[string]any{"s3Bucket": all[0].Bucket, "s3ObjectKey": keys})
 }
 
-func awsConfig(t testing.TB, all ...Object) string {
+func awsConfig(t testing.TB, all ...s3object.Object) string {
 	return text(t, map[string]any{"s3Bucket": all[0].Bucket, "s3ObjectKey": all[0].Key, "messageType": "ConfigurationHistoryDeliveryCompleted", "notificationCreationTime": "2026-01-02T03:04:05.678Z", "recordVersion": "1.1"})
 }
 
@@ -89,14 +90,14 @@ const oddKey = "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/01/02/a b+c%20d=Ã
 
 func TestEverySpelling(t *testing.T) {
 	for name, write := range spellings() {
-		o := Object{Bucket: "logs.example", Key: oddKey, Version: "3/L4kqtJlcpXroDTDmJ+rmSpXd3dIbrHY"}
+		o := s3object.Object{Bucket: "logs.example", Key: oddKey, Version: "3/L4kqtJlcpXroDTDmJ+rmSpXd3dIbrHY"}
 		got, err := objects([]byte(write(t, o)))
 		if strings.HasPrefix(name, "s3") || strings.HasPrefix(name, "eventbridge") {
 			o.Region = "eu-west-1"
 		} else {
 			o.Version = "" // they do not tell
 		}
-		if diff := cmp.Diff([]Object{o}, got); diff != "" || err != nil {
+		if diff := cmp.Diff([]s3object.Object{o}, got); diff != "" || err != nil {
 			t.Errorf("%s: %v\n%s", name, err, diff)
 		}
 	}
@@ -106,10 +107,10 @@ func TestSpellingsByHand(t *testing.T) {
 	record := func(name, rest string) string {
 		return `{"eventVersion":"2.4","eventSource":"aws:s3","awsRegion":"us-gov-west-1","eventName":"` + name + `","s3":{"bucket":{"name":"logs"},"object":{"key":"k"` + rest + `}}}`
 	}
-	plain := []Object{{Bucket: "logs", Key: "k", Region: "us-gov-west-1"}}
+	plain := []s3object.Object{{Bucket: "logs", Key: "k", Region: "us-gov-west-1"}}
 	for _, c := range []struct {
 		name, body string
-		want       []Object
+		want       []s3object.Object
 		err        string
 	}{
 		{"an upload in parts", `{"Records":[` + record("ObjectCreated:CompleteMultipartUpload", "") + `]}`, plain, ""},
@@ -121,9 +122,9 @@ func TestSpellingsByHand(t *testing.T) {
 		{"the test event through SNS", envelope(t, `{"Service":"Amazon S3","Event":"s3:TestEvent","Bucket":"logs"}`), nil, ""},
 		{"CloudTrail's validation", envelope(t, "CloudTrail validation message."), nil, ""},
 		{"CloudTrail's validation, raw", "CloudTrail validation message.", nil, ""},
-		{"two keys", `{"s3Bucket":"logs","s3ObjectKey":["a","b"]}`, []Object{{Bucket: "logs", Key: "a"}, {Bucket: "logs", Key: "b"}}, ""},
+		{"two keys", `{"s3Bucket":"logs","s3ObjectKey":["a","b"]}`, []s3object.Object{{Bucket: "logs", Key: "a"}, {Bucket: "logs", Key: "b"}}, ""},
 		{"another event of EventBridge", `{"source":"aws.s3","detail-type":"Object Deleted","detail":{"bucket":{"name":"logs"},"object":{"key":"k"}}}`, nil, ""},
-		{"EventBridge through SNS twice", envelope(t, envelope(t, eventBridge(t, Object{Bucket: "logs", Key: "k"}))), []Object{{Bucket: "logs", Key: "k", Region: "eu-west-1"}}, ""},
+		{"EventBridge through SNS twice", envelope(t, envelope(t, eventBridge(t, s3object.Object{Bucket: "logs", Key: "k"}))), []s3object.Object{{Bucket: "logs", Key: "k", Region: "eu-west-1"}}, ""},
 		{"too many envelopes", envelope(t, envelope(t, envelope(t, envelope(t, `{"Records":[]}`)))), nil, "more than 3 envelopes"},
 		{"a subscription", `{"Type":"SubscriptionConfirmation","Message":"You have chosen to subscribe","SubscribeURL":"https://x"}`, nil, "confirm its subscription"},
 		{"CloudTrail records themselves", `{"Records":[{"eventSource":"iam.amazonaws.com","eventName":"GetUser"}]}`, nil, `of "iam.amazonaws.com"`},
@@ -145,7 +146,7 @@ func TestSpellingsByHand(t *testing.T) {
 
 func FuzzObjects(f *testing.F) {
 	for _, write := range spellings() {
-		f.Add([]byte(write(f, Object{Bucket: "logs", Key: oddKey, Version: "v1"})))
+		f.Add([]byte(write(f, s3object.Object{Bucket: "logs", Key: oddKey, Version: "v1"})))
 	}
 	f.Add([]byte(`{"Event":"s3:TestEvent"}`))
 	f.Add([]byte(`CloudTrail validation message.`))
@@ -155,7 +156,7 @@ func FuzzObjects(f *testing.F) {
 			t.Errorf("%v and an error: %v", got, err)
 		}
 		for _, o := range got {
-			if !bucketForm(o.Bucket) || o.Key == "" || len(o.Key) > 1024 || o.Version == "null" || o.Region != "" && !awsaccess.IsRegion(o.Region) {
+			if !s3object.IsBucket(o.Bucket) || o.Key == "" || len(o.Key) > 1024 || o.Version == "null" || o.Region != "" && !awsaccess.IsRegion(o.Region) {
 				t.Errorf("%+v came through", o)
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"riposte/ingest/s3object"
 	"riposte/internal/awsfake"
 )
 
@@ -61,8 +62,8 @@ func everyCall(t *testing.T, allowed []string) (r *rig, ran error) {
 	blob := awsfake.Blob{Body: file(t, record("one", "")), KMSKey: "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"}
 	version := r.fake.Store(bucketName, "k", blob)
 	r.fake.Store("flat", "k", blob)
-	r.fake.Send("q", s3Event(t, Object{Bucket: bucketName, Key: "k", Version: version}), 0)
-	r.fake.Send("q", s3Event(t, Object{Bucket: "flat", Key: "k"}), 0)
+	r.fake.Send("q", s3Event(t, s3object.Object{Bucket: bucketName, Key: "k", Version: version}), 0)
+	r.fake.Send("q", s3Event(t, s3object.Object{Bucket: "flat", Key: "k"}), 0)
 	refused := false
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

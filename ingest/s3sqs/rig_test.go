@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 
 	"riposte/ingest"
+	"riposte/ingest/s3object"
 	"riposte/internal/awsaccess"
 	"riposte/internal/awsfake"
 )
@@ -38,8 +40,25 @@ type rig struct {
 	mu      sync.Mutex
 	batches map[string][]string // event ids by batch id
 	broken  []ingest.Broken
+	meter   tally
 	// before, when set, decides whether a batch or broken record is taken.
 	before func(ctx context.Context) error
+}
+
+// tally is a meter.
+type tally struct{ sync.Map }
+
+func (m *tally) Count(_ context.Context, what string, n int64) {
+	v, _ := m.LoadOrStore(what, new(atomic.Int64))
+	v.(*atomic.Int64).Add(n)
+}
+
+func (m *tally) of(what string) int64 {
+	v, ok := m.Load(what)
+	if !ok {
+		return 0
+	}
+	return v.(*atomic.Int64).Load()
 }
 
 // journal is a log that is written by many.
@@ -86,12 +105,13 @@ func newRig(t testing.TB, q awsfake.Queue, change func(*Config)) *rig {
 		change(&c)
 	}
 	r := &rig{t: t, fake: fake, log: &journal{}, batches: map[string][]string{}}
-	src, err := New(t.Context(), c, slog.New(slog.NewJSONHandler(r.log, nil)), append(local(fake), hasty())...)
+	src, err := New(t.Context(), c, slog.New(slog.NewJSONHandler(r.log, nil)), &r.meter, append(local(fake), hasty())...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	src.rest = func(int) time.Duration { return 0 }
 	src.pause = func() backoff.BackOff { return backoff.NewConstantBackOff(time.Millisecond) }
+	src.store.Pause = src.pause
 	r.src = src
 	return r
 }
@@ -226,8 +246,8 @@ func gzipped(t testing.TB, text string) []byte {
 }
 
 // store puts a log file into the bucket and returns what a notification says of it.
-func (r *rig) store(key string, body []byte) Object {
-	return Object{Bucket: bucketName, Key: key, Version: r.fake.Store(bucketName, key, awsfake.Blob{Body: body})}
+func (r *rig) store(key string, body []byte) s3object.Object {
+	return s3object.Object{Bucket: bucketName, Key: key, Version: r.fake.Store(bucketName, key, awsfake.Blob{Body: body})}
 }
 
 func names(prefix string, n int) (ids []string) {

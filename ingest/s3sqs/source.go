@@ -22,27 +22,23 @@ package s3sqs
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/cenkalti/backoff/v5"
 	"golang.org/x/sync/errgroup"
 
 	"riposte/ingest"
+	"riposte/ingest/s3object"
 	"riposte/internal/awsaccess"
 )
 
 const (
-	// tries of one object before its message is left to the queue.
-	tries = 4
-	// stall is how long S3 may send nothing.
-	stall = time.Minute
+	// sourceName is what events and metrics call this source.
+	sourceName = "s3"
 	// farewell bounds the calls that are made after the end: messages that are
 	// given back or deleted.
 	farewell = 10 * time.Second
@@ -54,19 +50,18 @@ type Source struct {
 	log    *slog.Logger
 	access *awsaccess.Access
 	queue  *sqs.Client
-	s3     *s3.Client
-	// regions are those of buckets that lie elsewhere than their notification said.
-	regions sync.Map
+	store  *s3object.Store
+	meter  Meter
 
 	// How long things take, which tests shorten.
 	extend time.Duration                    // between extensions of visibility
 	rest   func(receives int) time.Duration // before a message that failed is seen again
-	pause  func() backoff.BackOff           // between the tries of an object, and of a call that fails
+	pause  func() backoff.BackOff           // between the tries of a call that fails
 }
 
 // New makes a source. The SDK's ambient configuration is loaded, with opts after
-// its own; log may be nil.
-func New(ctx context.Context, c Config, log *slog.Logger, opts ...func(*config.LoadOptions) error) (*Source, error) {
+// its own; log and meter may be nil.
+func New(ctx context.Context, c Config, log *slog.Logger, meter Meter, opts ...func(*config.LoadOptions) error) (*Source, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
@@ -75,7 +70,7 @@ func New(ctx context.Context, c Config, log *slog.Logger, opts ...func(*config.L
 		log = slog.New(slog.DiscardHandler)
 	}
 	access, err := awsaccess.New(ctx, c.Config, awsaccess.Options{
-		Adaptive: true, Connections: 4 * c.Receivers, Silence: stall, // longer than the longest poll
+		Adaptive: true, Connections: 4 * c.Receivers, Silence: s3object.Stall, // longer than the longest poll
 		Load: opts,
 	})
 	if err != nil {
@@ -85,21 +80,20 @@ func New(ctx context.Context, c Config, log *slog.Logger, opts ...func(*config.L
 	if err != nil {
 		return nil, err
 	}
+	log = log.With("source", c.Queue)
 	return &Source{
-		cfg: c, log: log.With("source", c.Queue), access: access, queue: sqs.NewFromConfig(cfg), s3: awsaccess.S3(cfg),
-		extend: c.Visibility / 3, rest: rest, pause: exponential,
+		cfg: c, log: log, access: access, queue: sqs.NewFromConfig(cfg), meter: meter,
+		store: s3object.New(access, cfg, s3object.Options{
+			Source: sourceName, Limit: c.MaxObjectBytes, LimitKey: "s3.max_object_bytes", Policy: policyFile, Log: log, Meter: meter,
+			SkipHint: "leave such keys out with s3.prefixes, s3.suffixes or s3.skip",
+		}),
+		extend: c.Visibility / 3, rest: rest, pause: s3object.Exponential,
 	}, nil
 }
 
 // rest grows with how often a message was received, from 15 seconds to 15 minutes.
 func rest(receives int) time.Duration {
 	return min(15*time.Minute, 15*time.Second<<min(max(receives-1, 0), 6))
-}
-
-func exponential() backoff.BackOff {
-	b := backoff.NewExponentialBackOff()
-	b.MaxInterval = 30 * time.Second
-	return b
 }
 
 // Run receives until ctx is done. It fails at once when the queue does not exist
@@ -114,7 +108,7 @@ func (s *Source) Run(ctx context.Context, sink ingest.Sink) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for range s.cfg.Receivers {
 		g.Go(func() error {
-			s.receive(ctx, &worker{Source: s, reader: ingest.NewReader(), sink: sink})
+			s.receive(ctx, &worker{Source: s, reader: s.store.NewReader(), sink: sink})
 			return nil
 		})
 	}
@@ -125,21 +119,16 @@ func (s *Source) Run(ctx context.Context, sink ingest.Sink) error {
 // not there, and that nothing takes what always fails.
 func (s *Source) look(ctx context.Context) error {
 	for pause := s.pause(); ; {
-		out, err := s.queue.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{
-			QueueUrl: &s.cfg.Queue, AttributeNames: []sqstypes.QueueAttributeName{sqstypes.QueueAttributeNameRedrivePolicy},
-		})
-		var missing *sqstypes.QueueDoesNotExist
+		q, err := s.Queue(ctx)
 		switch {
 		case err == nil:
-			if out.Attributes[string(sqstypes.QueueAttributeNameRedrivePolicy)] == "" {
+			if q.Dead == "" {
 				s.log.WarnContext(ctx, "the queue has no redrive policy: a message that always fails comes back until it expires")
 			}
 			s.log.InfoContext(ctx, "receiving", "receivers", s.cfg.Receivers, "role", s.cfg.Role)
 			return nil
-		case errors.As(err, &missing):
-			return fmt.Errorf("the queue %s does not exist in %s: check s3.queue, s3.region and the account of s3.role", s.cfg.Queue, s.queue.Options().Region)
-		case awsaccess.Denied(err):
-			return fmt.Errorf("look at the queue: %w", s.explain(err, "sqs:GetQueueAttributes", s.cfg.Queue))
+		case errors.Is(err, ErrNoQueue) || awsaccess.Denied(err):
+			return err
 		}
 		s.log.WarnContext(ctx, "the queue cannot be reached", "err", err)
 		if err := awsaccess.Sleep(ctx, pause.NextBackOff()); err != nil {
@@ -165,6 +154,8 @@ func (s *Source) receive(ctx context.Context, w *worker) {
 			continue
 		}
 		pause.Reset()
+		s.count(ctx, Receives, 1)
+		s.count(ctx, Messages, int64(len(out.Messages)))
 		w.messages(ctx, out.Messages)
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"riposte/ingest"
+	"riposte/ingest/s3object"
 	"riposte/internal/awsaccess"
 	"riposte/internal/awsfake"
 )
@@ -46,7 +47,7 @@ func TestTwoRoadsOneObject(t *testing.T) {
 		var first []string
 		for name, write := range spellings() {
 			r := newRig(t, awsfake.Queue{}, nil)
-			o := Object{Bucket: bucket, Key: "k.json.gz", Version: r.fake.Store(bucket, "k.json.gz", awsfake.Blob{Body: file(t, records(names("e", 250), nil)...)})}
+			o := s3object.Object{Bucket: bucket, Key: "k.json.gz", Version: r.fake.Store(bucket, "k.json.gz", awsfake.Blob{Body: file(t, records(names("e", 250), nil)...)})}
 			r.fake.Send("q", write(t, o), 0)
 			r.drain()
 			var ids []string
@@ -71,7 +72,7 @@ func TestOverwrittenObjectIsAnother(t *testing.T) {
 	defer stop()
 	for _, id := range []string{"before", "after"} {
 		r.fake.Store("flat", "k", awsfake.Blob{Body: file(t, record(id, ""))})
-		r.fake.Send("q", cloudTrail(t, Object{Bucket: "flat", Key: "k"}), 0)
+		r.fake.Send("q", cloudTrail(t, s3object.Object{Bucket: "flat", Key: "k"}), 0)
 		r.empty()
 	}
 	r.want("before", "after")
@@ -80,7 +81,7 @@ func TestOverwrittenObjectIsAnother(t *testing.T) {
 func TestWhatIsNotRead(t *testing.T) {
 	r := newRig(t, awsfake.Queue{}, func(c *Config) { c.Prefixes, c.Suffixes = []string{"org/"}, []string{".gz"} })
 	r.fake.Send("q", `{"Service":"Amazon S3","Event":"s3:TestEvent","Bucket":"logs"}`, 0)
-	var all []Object
+	var all []s3object.Object
 	for _, key := range []string{"org/CloudTrail/a.json.gz", "org/CloudTrail-Digest/b.json.gz", "org/CloudTrail-Insight/c.json.gz", "other/d.json.gz", "org/e.txt"} {
 		all = append(all, r.store(key, file(t, record(key, ""))))
 	}
@@ -113,7 +114,7 @@ func TestPoison(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, awsfake.Queue{}, func(c *Config) { c.MaxObjectBytes = 1 << 20 })
-			bad := Object{Bucket: bucketName, Key: "bad key", Version: r.fake.Store(bucketName, "bad key", c.blob)}
+			bad := s3object.Object{Bucket: bucketName, Key: "bad key", Version: r.fake.Store(bucketName, "bad key", c.blob)}
 			fine := r.store("fine", file(t, record("fine", "")))
 			r.fake.Send("q", s3Event(t, bad, fine), 0)
 			r.drain()
@@ -127,7 +128,7 @@ func TestPoison(t *testing.T) {
 			if !strings.Contains(last.Reason, c.reason) {
 				t.Errorf("its reason is %q, want %q in it", last.Reason, c.reason)
 			}
-			if c.head != nil && !bytes.Equal(last.Raw, c.head[:min(len(c.head), headSize)]) {
+			if c.head != nil && !bytes.Equal(last.Raw, c.head[:min(len(c.head), s3object.HeadSize)]) {
 				t.Errorf("its head is %q", last.Raw)
 			}
 			if n := r.calls("GetObject"); n > 3 {
@@ -140,8 +141,8 @@ func TestPoison(t *testing.T) {
 func TestMissingObject(t *testing.T) {
 	r := newRig(t, awsfake.Queue{}, nil)
 	fine := r.store("fine", file(t, record("fine", "")))
-	r.fake.Send("q", cloudTrail(t, Object{Bucket: bucketName, Key: "gone"}, fine), 0)
-	r.fake.Send("q", s3Event(t, Object{Bucket: bucketName, Key: "fine", Version: "v0"}), 0)
+	r.fake.Send("q", cloudTrail(t, s3object.Object{Bucket: bucketName, Key: "gone"}, fine), 0)
+	r.fake.Send("q", s3Event(t, s3object.Object{Bucket: bucketName, Key: "fine", Version: "v0"}), 0)
 	r.drain()
 	r.want("fine")
 	var got []string
@@ -157,8 +158,8 @@ func TestMissingObject(t *testing.T) {
 // TestLateObject: an object that shows a moment after its notification is read.
 func TestLateObject(t *testing.T) {
 	r := newRig(t, awsfake.Queue{}, nil)
-	r.fake.Send("q", cloudTrail(t, Object{Bucket: bucketName, Key: "late"}), 0)
-	r.src.pause = func() backoff.BackOff {
+	r.fake.Send("q", cloudTrail(t, s3object.Object{Bucket: bucketName, Key: "late"}), 0)
+	r.src.store.Pause = func() backoff.BackOff {
 		return then(func() { r.store("late", file(t, record("late", ""))) })
 	}
 	r.drain()
@@ -194,7 +195,7 @@ func TestRefusals(t *testing.T) {
 		r := newRig(t, awsfake.Queue{}, nil)
 		r.fake.Authorize(func(a, _ string) bool { return a != action })
 		version := r.fake.Store(bucketName, "k", awsfake.Blob{Body: file(t, record("one", "")), KMSKey: key})
-		r.fake.Send("q", s3Event(t, Object{Bucket: bucketName, Key: "k", Version: version}), 0)
+		r.fake.Send("q", s3Event(t, s3object.Object{Bucket: bucketName, Key: "k", Version: version}), 0)
 		stop := r.start()
 		r.until("a second receive", func() bool { return r.fake.Messages("q")[0].Receives > 1 })
 		if !strings.Contains(r.log.String(), words) || !strings.Contains(r.log.String(), action) || len(r.broken) != 0 {
@@ -236,7 +237,7 @@ func TestBucketElsewhere(t *testing.T) {
 	defer stop()
 	for _, key := range []string{"a", "b"} {
 		r.fake.Store("far", key, awsfake.Blob{Body: file(t, record(key, ""))})
-		r.fake.Send("q", cloudTrail(t, Object{Bucket: "far", Key: key}), 0)
+		r.fake.Send("q", cloudTrail(t, s3object.Object{Bucket: "far", Key: key}), 0)
 		r.empty()
 	}
 	r.want("a", "b")
@@ -381,14 +382,14 @@ func chaos(t *testing.T, rnd *rand.Rand) {
 	for i, left := 0, ids; len(left) > 0; i++ {
 		n := min(len(left), 1+dice(1500))
 		text := records(left[:n], padding)
-		var o Object
+		var o s3object.Object
 		switch key := fmt.Sprintf("AWSLogs/%d a+b.json.gz", i); dice(3) {
 		case 0:
 			o = r.store(key, file(t, text...))
 		case 1:
 			o = r.store(key, []byte(strings.Join(text, "\n"))) // plain, a record a line
 		default:
-			o = Object{Bucket: "flat", Key: key}
+			o = s3object.Object{Bucket: "flat", Key: key}
 			r.fake.Store("flat", key, awsfake.Blob{Body: gzipped(t, strings.Join(text, "\n"))})
 		}
 		left = left[n:]
@@ -469,7 +470,7 @@ func TestStreamsWhileItArrives(t *testing.T) {
 	version := r.fake.Store(bucketName, "k", awsfake.Blob{Size: int64(len(text)), Open: func() (io.ReadCloser, error) {
 		return io.NopCloser(io.MultiReader(strings.NewReader(text[:first]), gate(delivered), strings.NewReader(text[first:]))), nil
 	}})
-	r.fake.Send("q", s3Event(t, Object{Bucket: bucketName, Key: "k", Version: version}), 0)
+	r.fake.Send("q", s3Event(t, s3object.Object{Bucket: bucketName, Key: "k", Version: version}), 0)
 	r.drain()
 	r.want(names("e", 3000)...)
 }
@@ -508,14 +509,12 @@ func TestRoleAndRetries(t *testing.T) {
 	var rec recorder
 	c := r.src.cfg
 	c.Role, c.ExternalID = "arn:aws:iam::"+account+":role/riposte-ingest", "tenant-7"
-	src, err := New(t.Context(), c, nil, append(local(r.fake), config.WithHTTPClient(&rec))...)
+	src, err := New(t.Context(), c, nil, nil, append(local(r.fake), config.WithHTTPClient(&rec))...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, got := range map[string]any{"sqs": src.queue.Options().Retryer, "s3": src.s3.Options().Retryer} {
-		if _, ok := got.(*retry.AdaptiveMode); !ok {
-			t.Errorf("%s retries by %T, want adaptively", name, got)
-		}
+	if got, ok := src.queue.Options().Retryer.(*retry.AdaptiveMode); !ok {
+		t.Errorf("it retries by %T, want adaptively", got)
 	}
 	r.src = src
 	r.fake.Send("q", cloudTrail(t, r.store("k", file(t, record("one", "")))), 0)
@@ -526,7 +525,7 @@ func TestRoleAndRetries(t *testing.T) {
 	}
 	// A role that does not trust us is named, with what to do.
 	r.fake.Fail(awsfake.Fault{Service: "sts", Kind: awsfake.Deny})
-	src, err = New(t.Context(), c, nil, append(local(r.fake), hasty())...)
+	src, err = New(t.Context(), c, nil, nil, append(local(r.fake), hasty())...)
 	if err != nil {
 		t.Fatal(err)
 	}
