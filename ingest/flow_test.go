@@ -5,14 +5,18 @@ import (
 	"compress/gzip"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/zstd"
+	pq "github.com/parquet-go/parquet-go"
 
 	"riposte/event"
 	"riposte/ingest"
@@ -273,4 +277,125 @@ func oneDocument(raw []byte) bool {
 		}
 	}
 	return strings.Count(lower, `"messagetype"`) == 1 && strings.Count(lower, `"logevents"`) == 1
+}
+
+// asParquet writes flow log lines as AWS does: columns by their names with
+// underscores, numbers as numbers, what is "-" absent.
+func asParquet(t testing.TB, format *event.FlowFormat, lines [][]byte, options ...pq.WriterOption) []byte {
+	t.Helper()
+	names := strings.Fields(format.String())
+	number := map[string]bool{}
+	group := pq.Group{}
+	for _, n := range names {
+		node := pq.Optional(pq.Encoded(pq.String(), &pq.RLEDictionary))
+		for f := event.Field(0); event.FlowFieldName(f) != ""; f++ {
+			if event.FlowFieldName(f) == n && event.FlowNumber(f) {
+				number[n], node = true, pq.Optional(pq.Int(64))
+			}
+		}
+		group[strings.ReplaceAll(n, "-", "_")] = node
+	}
+	schema := pq.NewSchema("flow", group)
+	var b bytes.Buffer
+	w := pq.NewWriter(&b, append([]pq.WriterOption{schema}, options...)...)
+	for _, line := range lines {
+		words := strings.Fields(string(line))
+		var row pq.Row
+		for i, path := range schema.Columns() {
+			name := strings.ReplaceAll(path[0], "_", "-")
+			word := words[slices.Index(names, name)]
+			v, level := pq.NullValue(), 0
+			if word != "-" {
+				v, level = pq.ByteArrayValue([]byte(word)), 1
+				if number[name] {
+					n, err := strconv.ParseInt(word, 10, 64)
+					if err != nil {
+						t.Fatal(err)
+					}
+					v = pq.Int64Value(n)
+				}
+			}
+			row = append(row, v.Level(0, level, i))
+		}
+		if _, err := w.WriteRows([]pq.Row{row}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// TestParquet: records have the same ids from Parquet as from text, whatever the
+// compression and however large the file; what is no flow log is foreign, and what
+// is damaged or too large ends with an error after what came before.
+func TestParquet(t *testing.T) {
+	for _, name := range []string{"v2", "v5"} {
+		format := event.KnownFlowFormat(name)
+		text := traffic.FlowFile(3, format, 1234)
+		want := readFrom(t, ingest.NewReader(), ingest.Object{Name: "f", Identity: "x"}, bytes.NewReader(text), new(int64))
+		lines := bytes.Split(bytes.TrimSpace(tailOf(text)), []byte("\n"))
+		for codec, option := range map[string]pq.WriterOption{
+			"gzip": pq.Compression(&pq.Gzip), "snappy": pq.Compression(&pq.Snappy), "zstd": pq.Compression(&pq.Zstd), "none": pq.Compression(&pq.Uncompressed),
+		} {
+			data := asParquet(t, format, lines, option)
+			for kind, data := range map[string][]byte{"plain": data, "inside gzip": zip(t, data)} {
+				g := readFrom(t, ingest.NewReader(), ingest.Object{Name: "f", Identity: "x", Limit: 10 << 20}, bytes.NewReader(data), new(int64))
+				if diff := cmp.Diff(want.ids, g.ids); diff != "" || g.err != nil || len(g.broken) > 0 || len(g.ids) != 1234 {
+					t.Errorf("%s %s %s: %v, broken %v, %s", name, codec, kind, g.err, g.broken, diff[:min(len(diff), 1000)])
+				}
+				if !slices.Equal(g.sizes, want.sizes) || !slices.Equal(g.batches, want.batches) {
+					t.Errorf("%s %s %s: batches of %v", name, codec, kind, g.sizes)
+				}
+			}
+		}
+		data := asParquet(t, format, lines, pq.Compression(&pq.Gzip))
+		g := readFrom(t, ingest.NewReader(), ingest.Object{Name: "f", Identity: "x", Limit: int64(len(data)) + 100}, bytes.NewReader(data), new(int64))
+		if !errors.Is(g.err, ingest.ErrTooLarge) || len(g.ids) == 0 || len(g.ids) >= 1234 {
+			t.Errorf("a limit in between: %v after %d events", g.err, len(g.ids))
+		}
+		if g := readFrom(t, ingest.NewReader(), ingest.Object{Name: "f", Identity: "x", Limit: 1000}, bytes.NewReader(data), new(int64)); !errors.Is(g.err, ingest.ErrTooLarge) {
+			t.Errorf("a file larger than its limit: %v", g.err)
+		}
+		if g := read(t, ingest.NewReader(), data[:len(data)-9]); g.err == nil || !strings.Contains(g.err.Error(), "cut short") {
+			t.Errorf("cut short: %v", g.err)
+		}
+	}
+	var b bytes.Buffer
+	w := pq.NewGenericWriter[struct{ Name, Colour string }](&b)
+	if _, err := w.Write([]struct{ Name, Colour string }{{"a", "red"}}); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	if g := read(t, ingest.NewReader(), b.Bytes()); !g.stats.Foreign || g.err != nil {
+		t.Errorf("another table: %+v, %v", g.stats, g.err)
+	}
+	if g := read(t, ingest.NewReader(), asParquet(t, event.DefaultFlowFormat(), [][]byte{[]byte(flowRecord)}, pq.Compression(&pq.Brotli))); g.err == nil || !strings.Contains(g.err.Error(), "codec 4 is not read") {
+		t.Errorf("Brotli: %v", g.err)
+	}
+}
+
+// TestParquetInAFile: what does not fit memory waits in a file that is gone afterwards.
+func TestParquetInAFile(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	format := event.KnownFlowFormat("v5")
+	text := traffic.FlowFile(4, format, 60_000)
+	data := asParquet(t, format, bytes.Split(bytes.TrimSpace(tailOf(text)), []byte("\n")), pq.Compression(&pq.Uncompressed))
+	if len(data) < 5<<20 {
+		t.Fatalf("only %d bytes", len(data))
+	}
+	g := read(t, ingest.NewReader(), data)
+	if g.err != nil || len(g.ids) != 60_000 {
+		t.Errorf("%d events, %v", len(g.ids), g.err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left over: %v, %v", left, err)
+	}
+	t.Setenv("TMPDIR", dir+"/not/there")
+	var refused *ingest.DeliveryError
+	if g := read(t, ingest.NewReader(), data); !errors.As(g.err, &refused) {
+		t.Errorf("no room for it: %v", g.err)
+	}
 }

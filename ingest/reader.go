@@ -30,6 +30,7 @@ type Reader struct {
 	format   *event.FlowFormat
 	given    *event.FlowFormat // the format that the object was said to have
 	told     string            // the last notice
+	lines    []byte            // of a Parquet file, those that are pending
 	started  bool              // a record was recognised
 	aside    int64             // where the last broken record ended
 	lead     []byte            // how the last record of a list begins: its brace and first key
@@ -72,33 +73,47 @@ func (r *Reader) Read(ctx context.Context, o Object, in io.Reader, sink Sink) (S
 	r.stats, r.pending, r.started, r.lead, r.aside = Stats{}, 0, false, r.lead[:0], -1
 	r.format, r.given, r.told = o.FlowFormat, o.FlowFormat, ""
 	r.clock = r.ingested.IsZero()
-	stream, _, err := r.open.open(&counting{r: in, progress: sink.Progress}, o.Limit)
+	stream, magic, err := r.open.open(&counting{r: in, progress: sink.Progress}, o.Limit)
 	if err != nil {
 		return r.stats, fmt.Errorf("%s: %w", o.Name, err)
 	}
-	if o.Limit > 0 {
-		stream = &limited{r: stream, left: o.Limit}
+	if bytes.Equal(magic, parquetMagic) {
+		err = r.parquet(stream, o.Limit)
+	} else {
+		err = r.stream(stream, o)
 	}
-	r.win.reset(stream, o.Live)
-	err = r.read()
-	if err == nil {
-		err = r.flush()
-	}
-	r.stats.Bytes = r.win.base + int64(r.win.end)
+	var refused *DeliveryError
 	switch {
 	case errors.Is(err, errForeign):
 		r.stats.Foreign = true
 		return r.stats, nil
-	case err != nil:
+	case errors.As(err, &refused), ctx.Err() != nil:
 		return r.stats, err
 	}
-	if err := r.win.failure(); err != nil {
+	if err := r.flush(); err != nil {
+		return r.stats, err
+	}
+	if err != nil {
 		if errors.Is(err, io.ErrUnexpectedEOF) {
 			err = errors.New("the compressed data is cut short")
 		}
 		return r.stats, fmt.Errorf("%s: after %d bytes uncompressed and %d events: %w; what came before was read", o.Name, r.stats.Bytes, r.stats.Events, err)
 	}
 	return r.stats, nil
+}
+
+// stream reads what is text or JSON. Its error is of the data, or of the sink.
+func (r *Reader) stream(in io.Reader, o Object) error {
+	if o.Limit > 0 {
+		in = &limited{r: in, left: o.Limit}
+	}
+	r.win.reset(in, o.Live)
+	err := r.read()
+	r.stats.Bytes = r.win.base + int64(r.win.end)
+	if err != nil {
+		return err
+	}
+	return r.win.failure()
 }
 
 // ErrTooLarge says that an object has more bytes than its Limit.
