@@ -3,6 +3,7 @@ package digest
 import (
 	"context"
 	"fmt"
+	"riposte/internal/awsaccess"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -16,6 +17,9 @@ type AWSKeys struct{ Client *cloudtrail.Client }
 // Keys lists the keys of a region. A digest may be signed some time after its
 // end, with the key of that time: two hours more are asked for.
 func (a AWSKeys) Keys(ctx context.Context, region string, from, to time.Time) ([]Key, error) {
+	if !awsaccess.IsRegion(region) {
+		return nil, fmt.Errorf("%.40q is no region: whose folder is this?", region)
+	}
 	var keys []Key
 	in := &cloudtrail.ListPublicKeysInput{StartTime: aws.Time(from), EndTime: aws.Time(to.Add(2 * time.Hour))}
 	pages := cloudtrail.NewListPublicKeysPaginator(a.Client, in)

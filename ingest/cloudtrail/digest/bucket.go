@@ -11,6 +11,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go"
 )
 
@@ -53,11 +54,15 @@ func (b *Bucket) List(ctx context.Context) ([]Object, error) {
 			return nil, fmt.Errorf("list s3://%s/%s: %w", b.bucket, b.prefix, err)
 		}
 		for _, o := range page.Contents {
-			key := aws.ToString(o.Key)
-			out = append(out, Object{Name: "s3://" + b.bucket + "/" + key, Bucket: b.bucket, Key: key, Size: aws.ToInt64(o.Size)})
+			out = append(out, b.object(o))
 		}
 	}
 	return out, nil
+}
+
+func (b *Bucket) object(o types.Object) Object {
+	key := aws.ToString(o.Key)
+	return Object{Name: "s3://" + b.bucket + "/" + key, Bucket: b.bucket, Key: key, Size: aws.ToInt64(o.Size), Written: aws.ToTime(o.LastModified)}
 }
 
 // Open reads an object as it is stored.

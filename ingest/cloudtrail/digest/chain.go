@@ -1,6 +1,7 @@
 package digest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -63,12 +64,22 @@ type walk struct {
 	next   map[string][]*node // the digests that name one as the one before
 	public []Key
 	chain  Chain
-	mu     sync.Mutex // guards report while files are read
+	trail  string // ARN of the trail of most of it
+	bucket string
+	only   func(c *claim) bool // which log files to hash; nil is all
+	mu     sync.Mutex          // guards report while files are read
 	report *Report
 }
 
-func (w *walk) problem(p Problem) {
+// problem reports what is wrong with a digest or a file that it names; n is the
+// digest, nil where no digest speaks of the file.
+func (w *walk) problem(n *node, p Problem) {
 	p.Account, p.Region = w.chain.Account, w.chain.Region
+	if n != nil {
+		p.by = n.Name
+		p.Trail = cmp.Or(p.Trail, n.trail)
+	}
+	p.Trail, p.Bucket = cmp.Or(p.Trail, w.trail), cmp.Or(p.Bucket, w.bucket)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.report.Problems = append(w.report.Problems, p)
@@ -78,10 +89,11 @@ func (w *walk) note(file, format string, args ...any) {
 	w.report.Notes = append(w.report.Notes, Note{Account: w.chain.Account, Region: w.chain.Region, File: file, Text: fmt.Sprintf(format, args...)})
 }
 
-func (w *walk) failed(name string, err error) {
+// failed notes that a file could not be read: a digest, or a log that by names.
+func (w *walk) failed(name, by string, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.report.Errors = append(w.report.Errors, fmt.Errorf("%s: %w", name, err))
+	w.report.Errors = append(w.report.Errors, &ReadError{File: name, by: by, Err: err})
 }
 
 // each calls do for 0..n-1 from as many goroutines as there are workers, each
@@ -115,7 +127,7 @@ func (w *walk) read(ctx context.Context, digests []file) ([]*node, error) {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			w.failed(n.Name, err)
+			w.failed(n.Name, n.Name, err)
 			n.d, n.blamed = nil, true // it is there, and nothing more is known
 		}
 		nodes[i] = n
@@ -147,7 +159,7 @@ func (w *walk) readOne(ctx context.Context, u *unpacker, n *node) error {
 	n.meta, err = w.objects.Metadata(ctx, n.Object)
 	if errors.Is(err, errSidecar) {
 		n.meta.Signature = ""
-		w.problem(Problem{Kind: SignatureAltered, File: n.meta.Name, Object: n.known + sidecar, Digest: n.Name, Time: n.order(), Detail: err.Error()})
+		w.problem(n, Problem{Kind: SignatureAltered, File: n.meta.Name, Object: n.known + sidecar, Digest: n.Name, Time: n.order(), Detail: err.Error()})
 		return nil
 	}
 	return err

@@ -47,7 +47,7 @@ func (w *walk) uncovered(logs []file) {
 		at := span{f.stamp.Add(-slack), f.stamp.Add(slack)}
 		switch {
 		case f.stamp.IsZero() && (f.day.IsZero() || all.overlaps(span{f.day, f.day.Add(24 * time.Hour)})):
-			w.problem(Problem{Kind: LogUncovered, File: f.Name, Object: f.known, Time: all.to, Detail: "no digest names it, and its name is not one that CloudTrail gives"})
+			w.stray(&f, all.to)
 		case at.from.Before(all.from), at.to.After(all.to):
 			if w.chain.LogsOutside++; outside == "" {
 				outside = f.Name
@@ -55,7 +55,7 @@ func (w *walk) uncovered(logs []file) {
 		case slices.ContainsFunc(broken, at.overlaps):
 			w.chain.LogsUnproven++
 		default:
-			w.problem(Problem{Kind: LogUncovered, File: f.Name, Object: f.known, Time: f.stamp,
+			w.problem(nil, Problem{Kind: LogUncovered, File: f.Name, Object: f.known, Time: f.stamp,
 				Detail: "no digest names it, and there are digests of its time"})
 		}
 	}
@@ -64,11 +64,16 @@ func (w *walk) uncovered(logs []file) {
 	}
 }
 
+// stray reports a log file whose name does not say when it was delivered.
+func (w *walk) stray(f *file, at time.Time) {
+	w.problem(nil, Problem{Kind: LogUncovered, File: f.Name, Object: f.known, Time: at, Detail: "no digest names it, and its name is not one that CloudTrail gives"})
+}
+
 // noDigests reports log files of an account and region that has no digests at all.
 func (w *walk) noDigests(logs []file) {
 	first := slices.MinFunc(logs, func(a, b file) int { return a.stamp.Compare(b.stamp) })
 	w.chain.LogsOutside = int64(len(logs))
-	w.problem(Problem{Kind: LogUncovered, File: first.Name, Object: first.known, Time: first.stamp,
+	w.problem(nil, Problem{Kind: LogUncovered, File: first.Name, Object: first.known, Time: first.stamp,
 		Detail: fmt.Sprintf("it and %d more log files of this account and region: there are no digests of their time", len(logs)-1)})
 }
 

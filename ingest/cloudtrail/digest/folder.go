@@ -11,12 +11,18 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // Objects are where the files of a trail are kept.
 type Objects interface {
 	// List names them all. What is not a file of a trail may be among them.
 	List(ctx context.Context) ([]Object, error)
+	Opener
+}
+
+// Opener reads files that were listed.
+type Opener interface {
 	// Open reads one, as it is stored; fs.ErrNotExist where it is gone.
 	Open(ctx context.Context, o Object) (io.ReadCloser, error)
 	// Metadata returns what is stored beside a digest; the zero value where nothing is.
@@ -31,6 +37,8 @@ type Object struct {
 	// of the key only its end.
 	Bucket, Key string
 	Size        int64
+	// Written is when it was put there, where that is known.
+	Written time.Time
 }
 
 // Metadata is what CloudTrail stores beside a digest file, as metadata of the object.

@@ -9,10 +9,12 @@ import (
 // loadKeys asks for the keys of the time of all digests.
 func (w *walk) loadKeys(ctx context.Context) error {
 	var from, to time.Time
+	var fingerprints []string
 	for _, n := range w.nodes {
 		if n.d == nil {
 			continue
 		}
+		fingerprints = append(fingerprints, n.d.Fingerprint)
 		if from.IsZero() || n.d.Start.Before(from) {
 			from = n.d.Start
 		}
@@ -25,6 +27,11 @@ func (w *walk) loadKeys(ctx context.Context) error {
 	}
 	if from.IsZero() {
 		return nil
+	}
+	if ring, ok := w.keys.(*Keyring); ok {
+		if w.public, ok = ring.has(w.chain.Region, fingerprints); ok {
+			return nil
+		}
 	}
 	var err error
 	w.public, err = w.keys.Keys(ctx, w.chain.Region, from, to)
@@ -42,7 +49,7 @@ func (w *walk) blame(n *node, p Problem) {
 		p.File = n.Name
 	}
 	p.Object, p.Time = n.known, n.stamp
-	w.problem(p)
+	w.problem(n, p)
 }
 
 // judge decides what a digest is. The ones after it are judged first: they carry
@@ -96,7 +103,7 @@ func (w *walk) proven(n *node, own bool, good, bad []*node) {
 		if name == "" {
 			name, object = n.Name, n.known
 		}
-		w.problem(Problem{Kind: SignatureAltered, File: name, Object: object, Digest: n.Name, Time: n.stamp,
+		w.problem(n, Problem{Kind: SignatureAltered, File: name, Object: object, Digest: n.Name, Time: n.stamp,
 			Detail: "the signature beside it is not that of its content; the next digest carries the right one"})
 	}
 	for _, s := range good {

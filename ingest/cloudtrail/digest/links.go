@@ -54,7 +54,7 @@ func (w *walk) unproven(n *node, newest bool) {
 	case w.nextIsBroken(n):
 		w.note(n.Name, "not verifiable: the next digest, which carries its signature, is not there or broken, and there is no %s%s", n.Name, sidecar)
 	default:
-		w.problem(Problem{Kind: DigestUnsigned, File: n.Name, Object: n.known, Time: n.order(),
+		w.problem(n, Problem{Kind: DigestUnsigned, File: n.Name, Object: n.known, Time: n.order(),
 			Detail: "no other digest carries its signature, and there is no " + n.known + sidecar})
 	}
 }
@@ -98,7 +98,7 @@ func (w *walk) misplaced(n *node) {
 	} else if w.Bucket != "" {
 		p.Actual = "s3://" + w.Bucket + "/.../" + n.known
 	}
-	w.problem(p)
+	w.problem(n, p)
 }
 
 // older returns the next older digest of the same chain that is there.
@@ -118,7 +118,7 @@ func (w *walk) gapBelow(n, older *node) {
 		return
 	}
 	if _, end := older.period(); !end.IsZero() && start.Sub(end) > time.Hour/2 {
-		w.problem(Problem{Kind: DigestMissing, File: older.Name, Digest: n.Name, Time: start, Object: older.known,
+		w.problem(n, Problem{Kind: DigestMissing, File: older.Name, Digest: n.Name, Time: start, Object: older.known,
 			Detail: fmt.Sprintf("about %s between this file and %s", hours(start.Sub(end)), n.known)})
 	}
 }
@@ -157,7 +157,7 @@ func (w *walk) previous(n, older *node) {
 		}
 	}
 	address := "s3://" + prev.Bucket + "/" + prev.Object
-	w.problem(Problem{Kind: DigestMissing, File: address, Object: shownKey(prev.Object), Digest: n.Name, Time: end, Detail: detail, Expected: prev.Hash})
+	w.problem(n, Problem{Kind: DigestMissing, File: address, Object: shownKey(prev.Object), Digest: n.Name, Time: end, Detail: detail, Expected: prev.Hash})
 }
 
 // shownKey is a key as other files of the mirror are named.
@@ -183,7 +183,7 @@ func (w *walk) tail() {
 	if newest == nil {
 		return
 	}
-	w.problem(Problem{Kind: TimeUncovered, File: newest.Name, Object: newest.known, Time: w.chain.To,
+	w.problem(newest, Problem{Kind: TimeUncovered, File: newest.Name, Object: newest.known, Time: w.chain.To,
 		Detail:   fmt.Sprintf("the newest digest ends %s before the time asked for", hours(w.To.Sub(w.chain.To))),
 		Expected: w.To.Format(time.RFC3339), Actual: w.chain.To.Format(time.RFC3339)})
 }

@@ -21,7 +21,9 @@ func (w *walk) verifyLogs(ctx context.Context) error {
 			continue
 		}
 		for _, l := range n.d.Logs {
-			claims = append(claims, claim{l, n})
+			if c := (claim{l, n}); w.only == nil || w.only(&c) {
+				claims = append(claims, c)
+			}
 		}
 	}
 	w.chain.Logs = int64(len(claims))
@@ -46,15 +48,15 @@ func (w *walk) verifyLog(ctx context.Context, u *unpacker, c *claim) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case isGone(err):
-			w.problem(missing)
+			w.problem(c.by, missing)
 		case errors.Is(err, errContent):
 			p.Detail = "it " + err.Error()
-			w.problem(p)
+			w.problem(c.by, p)
 		case err != nil:
-			w.failed(f.Name, err)
+			w.failed(f.Name, c.by.Name, err)
 		case hash != c.Hash:
 			p.Detail = "its SHA-256 is not that which its digest gives"
-			w.problem(p)
+			w.problem(c.by, p)
 		case c.by.state == verified:
 			atomic.AddInt64(&w.chain.LogsVerified, 1)
 		default:
@@ -62,7 +64,7 @@ func (w *walk) verifyLog(ctx context.Context, u *unpacker, c *claim) error {
 		}
 	}
 	if !found {
-		w.problem(missing)
+		w.problem(c.by, missing)
 	}
 	return nil
 }

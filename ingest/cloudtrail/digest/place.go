@@ -3,6 +3,8 @@ package digest
 import (
 	"strings"
 	"time"
+
+	"riposte/event"
 )
 
 // place is what the name of a file says:
@@ -17,8 +19,9 @@ type place struct {
 	kind     string // CloudTrail, CloudTrail-Digest, CloudTrail-Insight, ...
 	region   string
 	stream   string // names of one chain of digests have this in common
+	trail    string // ARN of the trail whose digest it is, as far as the name says
 	stamp    time.Time
-	day      time.Time // of a log file whose name has no time
+	day      time.Time // of a log file whose name has no time, or one of another day
 	backfill bool
 }
 
@@ -63,13 +66,21 @@ func placeOf(key string) (place, bool) {
 				p.stamp = t
 			}
 		}
-		if day := strings.Join(parts[at+2:len(parts)-1], "/"); p.stamp.IsZero() {
-			if t, err := time.Parse("2006/01/02", day); err == nil {
-				p.day = t
-			}
-		}
+		p.readDay(strings.Join(parts[at+2:len(parts)-1], "/"))
 	}
 	return p, true
+}
+
+// readDay reads the folder of a log file, the day of its delivery. A time in the
+// name that is of another day is none that CloudTrail gave.
+func (p *place) readDay(folder string) {
+	day, err := time.Parse("2006/01/02", folder)
+	if err != nil {
+		return
+	}
+	if p.stamp.Before(day.Add(-24*time.Hour)) || !p.stamp.Before(day.Add(48*time.Hour)) {
+		p.stamp, p.day = time.Time{}, day
+	}
 }
 
 func (p *place) readDigestName(name string) {
@@ -78,6 +89,14 @@ func (p *place) readDigestName(name string) {
 	if t, err := time.Parse("20060102T150405Z", name[i+1:]); err == nil {
 		p.stamp = t
 		name = name[:max(i, 0)]
+	}
+	if i = strings.LastIndexByte(name, '_'); i > 0 {
+		if trail, ok := strings.CutPrefix(name[:i], p.account+"_"+kindDigest+"_"+p.region+"_"); ok {
+			p.trail = "arn:" + event.Partition(p.region) + ":cloudtrail:" + name[i+1:] + ":" + p.account + ":trail/" + trail
+			if p.org != "" {
+				p.trail = p.org + "/" + trail // whose account it is in, the name does not say
+			}
+		}
 	}
 	p.stream = p.org + "/" + p.account + "/" + p.region + "/" + name
 	if p.backfill {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 
 	"riposte/event"
@@ -23,6 +24,9 @@ const (
 	DigestMoved      Kind = "digest-moved"      // it is intact and lies where CloudTrail did not put it
 	DigestUnsigned   Kind = "digest-unsigned"   // its signature is neither in a next digest nor beside it
 	DigestDuplicate  Kind = "digest-duplicate"  // it is there twice
+	DigestOverdue    Kind = "digest-overdue"    // a chain that had one every hour has no more
+	DigestResumed    Kind = "digest-resumed"    // such a chain has digests again
+	FileUnreadable   Kind = "file-unreadable"   // S3 does not give it out, though it was asked for long
 	KeyUnknown       Kind = "key-unknown"       // its signature is by a key that is not among the known
 	SignatureAltered Kind = "signature-altered" // the signature kept beside an intact digest is not its own
 )
@@ -58,6 +62,12 @@ var rules = map[Kind]rule{
 		"remove the copy after comparing it with the bucket"},
 	KeyUnknown: {"integrity.digest-broken", event.Critical, "A CloudTrail digest file is signed by an unknown key",
 		"list the public keys of its region for its time (aws cloudtrail list-public-keys); if none has this fingerprint, CloudTrail did not sign it"},
+	DigestOverdue: {"integrity.digest-overdue", event.High, "CloudTrail writes no more digest files",
+		"see whether logging or log file validation was stopped (StopLogging, UpdateTrail, DeleteTrail), whether the bucket refuses CloudTrail's writes, and whether digests were deleted (DeleteObject in the bucket's data events)"},
+	DigestResumed: {"integrity.digest-overdue", event.Info, "CloudTrail writes digest files again",
+		"riposte trail verify --from the time given proves whether the time between is covered"},
+	FileUnreadable: {"integrity.file-unreadable", event.High, "A file of CloudTrail cannot be read",
+		"allow what is refused, or restore what is archived, and verify that time with riposte trail verify: nothing is known of the file until then"},
 	SignatureAltered: {"integrity.digest-broken", event.Medium, "The signature kept beside a CloudTrail digest file is not its own",
 		"fetch it again with aws s3api head-object; the digest itself is proven by the next one"},
 }
@@ -72,14 +82,23 @@ type Problem struct {
 	// Object is the s3:// address that a digest gives the file, where one does.
 	Object string
 	// Digest is the digest file that says so.
-	Digest           string
+	Digest string
+	// Trail is the ARN of the trail, and Bucket the bucket, as digests name them.
+	Trail, Bucket    string
 	Time             time.Time
 	Detail           string
 	Expected, Actual string
+
+	by string // the name of the digest that was judged, "" for none
 }
 
 // Severity says how fast a person should look.
-func (p *Problem) Severity() event.Severity { return rules[p.Kind].severity }
+func (p *Problem) Severity() event.Severity {
+	if p.Kind == DigestUnsigned && strings.HasPrefix(p.File, "s3://") {
+		return event.Critical // a copy loses signatures; the bucket does not
+	}
+	return rules[p.Kind].severity
+}
 
 // Title says in one line what is wrong.
 func (p *Problem) Title() string { return rules[p.Kind].title }
@@ -115,6 +134,17 @@ type Chain struct {
 	Bytes    int64 `json:"bytes"`
 	Unpacked int64 `json:"unpacked"`
 }
+
+// ReadError is of a file that could not be read, so that nothing is known of it.
+type ReadError struct {
+	File string
+	Err  error
+
+	by string // the digest that names it, or itself
+}
+
+func (e *ReadError) Error() string { return e.File + ": " + e.Err.Error() }
+func (e *ReadError) Unwrap() error { return e.Err }
 
 // Report is what Verify found.
 type Report struct {
@@ -182,10 +212,16 @@ func (p *Problem) Finding() event.Finding {
 		key = p.File
 	}
 	f := event.Finding{
-		Rule: what.id, Version: version, Severity: what.severity, Time: p.Time, Title: what.title + ": " + p.Detail,
+		Rule: what.id, Version: version, Severity: p.Severity(), Time: p.Time, Title: what.title + ": " + p.Detail,
 		Account: p.Account, Region: p.Region, Key: key, Events: []string{}, File: p.File,
 		Tags:     []string{"attack.t1070", "attack.t1562.008", "integrity." + string(p.Kind)},
 		Entities: []event.Entity{{Kind: "s3-object", ID: key}},
+	}
+	if p.Trail != "" {
+		f.Entities = append(f.Entities, event.Entity{Kind: "trail", ID: p.Trail})
+	}
+	if p.Bucket != "" {
+		f.Entities = append(f.Entities, event.Entity{Kind: "s3-bucket", ID: "arn:" + event.Partition(p.Region) + ":s3:::" + p.Bucket})
 	}
 	f.ID = event.FindingID(version, key, string(p.Kind), p.Expected, p.Actual)
 	truth := &event.Truth{Expr: string(p.Kind), Value: json.RawMessage("true")}

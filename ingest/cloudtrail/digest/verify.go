@@ -1,6 +1,7 @@
 package digest
 
 import (
+	"cmp"
 	"context"
 	"runtime"
 	"slices"
@@ -64,14 +65,24 @@ func Verify(ctx context.Context, objects Objects, keys Keys, opt Options) (*Repo
 type file struct {
 	Object
 	place
+	part part
 }
+
+// part is the part that a digest plays in a walk.
+type part int
+
+const (
+	byTime  part = iota // it is verified when it is of the time asked for
+	judged              // it is verified
+	witness             // it is read for what it says of others
+)
 
 // files are those of one account and region.
 type files struct{ digests, logs []file }
 
 type verifier struct {
 	Options
-	objects Objects
+	objects Opener
 	keys    Keys
 	logs    map[string][]file // by the short name
 }
@@ -85,7 +96,7 @@ func (v *verifier) sort(list []Object) []*files {
 		if !ok {
 			continue
 		}
-		f := file{o, p}
+		f := file{Object: o, place: p}
 		g := byGroup[p.group()]
 		if g == nil {
 			g = &files{}
@@ -142,8 +153,8 @@ func (v *verifier) within(p place) bool {
 // inRange reports whether a node is to be verified, not only read.
 func (v *verifier) inRange(n *node) bool {
 	start, end := n.period()
-	if end.IsZero() {
-		return true
+	if n.part != byTime || end.IsZero() {
+		return n.part != witness
 	}
 	return (v.From.IsZero() || end.After(v.From)) && (v.To.IsZero() || start.Before(v.To))
 }
@@ -159,24 +170,42 @@ func (v *verifier) group(ctx context.Context, g *files) (*Report, error) {
 	} else {
 		first = g.logs[0]
 	}
-	w := &walk{verifier: v, byName: map[string][]*node{}, next: map[string][]*node{}, report: &Report{}}
-	w.chain = Chain{Org: first.org, Account: first.account, Region: first.region}
-	nodes, err := w.read(ctx, g.digests)
-	if err != nil {
+	w := v.walk(Chain{Org: first.org, Account: first.account, Region: first.region})
+	if err := w.digests(ctx, g.digests); err != nil {
 		return nil, err
 	}
-	w.link(nodes)
-	if err := w.loadKeys(ctx); err != nil {
-		return nil, err
-	}
-	for _, n := range w.nodes {
-		w.judge(n)
-	}
-	w.links()
 	if err := w.verifyLogs(ctx); err != nil {
 		return nil, err
 	}
 	w.uncovered(g.logs)
 	w.report.Chains = []Chain{w.chain}
 	return w.report, nil
+}
+
+func (v *verifier) walk(c Chain) *walk {
+	return &walk{verifier: v, byName: map[string][]*node{}, next: map[string][]*node{}, report: &Report{}, chain: c}
+}
+
+// digests reads and judges digests, and follows their links.
+func (w *walk) digests(ctx context.Context, files []file) error {
+	nodes, err := w.read(ctx, files)
+	if err != nil {
+		return err
+	}
+	w.link(nodes)
+	w.bucket = w.Bucket
+	for _, n := range w.nodes {
+		w.trail = cmp.Or(w.trail, n.trail)
+		if n.d != nil && n.d.Account == w.chain.Account {
+			w.bucket = cmp.Or(w.bucket, n.d.Bucket)
+		}
+	}
+	if err := w.loadKeys(ctx); err != nil {
+		return err
+	}
+	for _, n := range w.nodes {
+		w.judge(n)
+	}
+	w.links()
+	return nil
 }
