@@ -112,6 +112,8 @@ func (e *Event) Entities() []Entity {
 		add(kind, id)
 	case FlowLog:
 		e.flowEntities(add)
+	default:
+		e.entryEntities(add)
 	}
 	return out
 }

@@ -2,6 +2,7 @@ package event
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -18,13 +19,40 @@ const (
 	// ConfigItem is one AWS Config configuration item, a JSON object: bare, or
 	// inside its change notification together with the difference.
 	ConfigItem
+	// Insight is a CloudTrail Insights event: an unusual rate of calls or errors.
+	Insight
+	// GuardDuty is a GuardDuty finding.
+	GuardDuty
+	// SecurityHub is a Security Hub finding, in ASFF or OCSF.
+	SecurityHub
+	// Compliance is a change of what a Config rule says of a resource.
+	Compliance
+	// Log is a record of another log, of which a Mapping says where its fields are.
+	Log
 )
 
-var kindNames = [...]string{CloudTrail: "cloudtrail", FlowLog: "flow", ConfigItem: "config"}
+var kindNames = [...]string{
+	CloudTrail: "cloudtrail", FlowLog: "flow", ConfigItem: "config",
+	Insight: "insight", GuardDuty: "guardduty", SecurityHub: "securityhub", Compliance: "compliance", Log: "log",
+}
 
-// String returns "cloudtrail", "flow" or "config".
+// Kinds are all kinds, in their order.
+func Kinds() []Kind {
+	var out []Kind
+	for k := range kindNames {
+		if k > 0 {
+			out = append(out, Kind(k))
+		}
+	}
+	return out
+}
+
+// KindNames are their names.
+func KindNames() []string { return slices.Clone(kindNames[1:]) }
+
+// String returns the kind's name, such as "cloudtrail" or "flow".
 func (k Kind) String() string {
-	if int(k) < len(kindNames) {
+	if k > 0 && int(k) < len(kindNames) {
 		return kindNames[k]
 	}
 	return fmt.Sprintf("kind(%d)", uint8(k))
@@ -84,6 +112,11 @@ type Event struct {
 	Raw []byte
 	// Format names the columns of a FlowLog record; nil for other kinds.
 	Format *FlowFormat
+	// Mapping says where a Log record keeps its fields; nil for other kinds.
+	Mapping *Mapping
+	// Delivered is when AWS handed the record over (UTC): when its object was
+	// written, its message sent. The zero time where nothing says it.
+	Delivered time.Time
 	// Ingested is when riposte first read the record (UTC).
 	Ingested time.Time
 	Origin   Origin

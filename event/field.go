@@ -158,6 +158,30 @@ const (
 	numFlowFields
 )
 
+// Fields of the kinds that a Mapping reads: Insight, GuardDuty, SecurityHub,
+// Compliance and Log.
+const (
+	EntryTime Field = iota
+	EntryID
+	EntryRevision
+	EntryKind
+	EntryAccount
+	EntryRegion
+	EntryActor
+	EntryPrincipal
+	EntryAccessKey
+	EntryIP
+	EntryUserAgent
+	EntryTarget
+	EntrySeverity
+	EntryOutcome
+
+	numEntryFields
+)
+
+// EntryRecord is the whole record, free-form.
+const EntryRecord = numEntryFields
+
 // maxFields is the size of an index: the most fields any kind of JSON record has.
 // A flow log record has none, its format says where its columns are.
-const maxFields = int(max(numCloudTrailFields, numConfigFields))
+const maxFields = int(max(numCloudTrailFields, numConfigFields, numEntryFields+1))

@@ -7,6 +7,9 @@ import "strings"
 // is the role and Session says which session of it. A Config item and a flow log
 // record name nobody: their actor is empty. The result aliases nothing.
 func (e *Event) Actor() Actor {
+	if e.Kind.mapped() {
+		return e.entryActor()
+	}
 	if e.Kind != CloudTrail {
 		return Actor{}
 	}

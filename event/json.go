@@ -231,19 +231,27 @@ func hex4(b []byte) rune {
 	return r
 }
 
-// Decode reads exactly one record. For FlowLog use ScanFlow.
+// Decode reads exactly one record. For FlowLog use ScanFlow, for Log DecodeLog.
 func Decode(kind Kind, raw []byte) (Event, error) {
 	var e Event
 	n, err := e.Scan(kind, raw)
-	if err != nil {
+	if err = whole(n, raw, err); err != nil {
 		return Event{}, err
+	}
+	return e, nil
+}
+
+// whole says that a record of n bytes is not all of raw but white space.
+func whole(n int, raw []byte, err error) error {
+	if err != nil {
+		return err
 	}
 	for i, c := range raw[n:] {
 		if c != ' ' && c != '\n' && c != '\r' && c != '\t' {
-			return Event{}, &SyntaxError{Offset: n + i, Reason: "something follows the record"}
+			return &SyntaxError{Offset: n + i, Reason: "something follows the record"}
 		}
 	}
-	return e, nil
+	return nil
 }
 
 // Member returns the value of a top-level member of a JSON object, as written,

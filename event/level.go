@@ -13,6 +13,7 @@ type member struct {
 	name  string
 	field Field
 	level *level // when the value is an object with hot members of its own
+	weak  bool   // one of several that fill the field: the first counts
 }
 
 const noField Field = 255
@@ -52,6 +53,9 @@ func levelOf(k Kind) *level {
 		return cloudTrailLevel
 	case ConfigItem:
 		return configLevel
+	}
+	if m := mappings[k]; m != nil {
+		return m.level
 	}
 	return nil
 }

@@ -188,6 +188,9 @@ func (e *Event) ID() string {
 			return e.Account() + "/" + e.Region() + "/" + e.Text(ConfigResourceType) + "/" + e.Text(ConfigResourceID) + "/" + state
 		}
 	}
+	if id := e.entryID(); id != "" {
+		return id
+	}
 	return "sha256-" + Hash(string(e.Raw))
 }
 
@@ -202,6 +205,8 @@ func (e *Event) Time() time.Time {
 		if n, err := json.Number(text).Float64(); err == nil && text != "" {
 			return time.UnixMilli(int64(math.Round(n * 1000))).UTC() // the API's epoch seconds
 		}
+	default:
+		return entryTime(e.Text(EntryTime))
 	case FlowLog:
 		return e.flowTime()
 	}
@@ -212,15 +217,17 @@ func (e *Event) Time() time.Time {
 	return t.UTC()
 }
 
-// Name is the eventName, the resource type, or "flow".
+// Name is the eventName, the resource type, "flow", or an entry's kind.
 func (e *Event) Name() string {
 	switch e.Kind {
 	case CloudTrail:
 		return e.Text(EventName)
 	case ConfigItem:
 		return e.Text(ConfigResourceType)
+	case FlowLog:
+		return "flow"
 	}
-	return "flow"
+	return e.Text(EntryKind)
 }
 
 // Account is the account the record was delivered to, 12 digits.
@@ -233,8 +240,10 @@ func (e *Event) Account() string {
 		return e.Text(UserAccountID)
 	case ConfigItem:
 		return e.Text(ConfigAccountID)
+	case FlowLog:
+		return e.flowAccount()
 	}
-	return e.flowAccount()
+	return e.Text(EntryAccount)
 }
 
 // Region is where it happened; global services say us-east-1 or "global".
@@ -244,6 +253,8 @@ func (e *Event) Region() string {
 		return e.Text(AWSRegion)
 	case ConfigItem:
 		return e.Text(ConfigRegion)
+	case FlowLog:
+		return e.flowRegion()
 	}
-	return e.flowRegion()
+	return e.Text(EntryRegion)
 }

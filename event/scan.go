@@ -46,8 +46,9 @@ type scanner struct {
 	buf      []byte
 	pos      int
 	ix       *index
-	nonASCII byte // the bits of all string bytes, ORed
-	escaped  bool // the last string had a backslash
+	nonASCII byte                    // the bits of all string bytes, ORed
+	escaped  bool                    // the last string had a backslash
+	filled   [numEntryFields]*member // what filled each field that has alternatives
 }
 
 func (s *scanner) fail(format string, args ...any) error {
@@ -61,6 +62,10 @@ func (s *scanner) fail(format string, args ...any) error {
 // field given twice, bytes that are not UTF-8 and nesting beyond 200 levels are
 // refused. Scan allocates nothing and may be called again on the same event.
 func (e *Event) Scan(kind Kind, buf []byte) (n int, err error) {
+	return e.scan(kind, levelOf(kind), buf)
+}
+
+func (e *Event) scan(kind Kind, level *level, buf []byte) (n int, err error) {
 	e.reset()
 	e.Kind = kind
 	s := scanner{buf: buf, ix: &e.index}
@@ -72,8 +77,10 @@ func (e *Event) Scan(kind Kind, buf []byte) (n int, err error) {
 	if buf[s.pos] != '{' {
 		return s.pos, s.fail("a record is a JSON object, this begins with %q", buf[s.pos])
 	}
-	level := levelOf(kind)
 	if level == nil {
+		if kind == Log {
+			return s.pos, s.fail("records of a log want its mapping")
+		}
 		return s.pos, s.fail("%s records are not JSON", kind)
 	}
 	if err := s.object(level, 1); err != nil {
@@ -91,6 +98,10 @@ func (e *Event) Scan(kind Kind, buf []byte) (n int, err error) {
 				sp.end -= uint32(start)
 			}
 		}
+	}
+	if kind.mapped() {
+		e.index.spans[EntryRecord] = span{0, uint32(len(e.Raw))}
+		e.firstElements()
 	}
 	return s.pos, nil
 }
@@ -186,7 +197,12 @@ func (s *scanner) member(m *member, depth int) error {
 	}
 	start := s.pos
 	if m.field != noField && s.ix.spans[m.field].end != 0 {
-		return s.fail("duplicate key %q", m.name)
+		switch {
+		case !m.weak || s.filled[m.field] == m:
+			return s.fail("duplicate key %q", m.name)
+		case s.ix.flags[m.field]&flagNull == 0:
+			return s.value(m.level, depth)
+		}
 	}
 	var flags uint8
 	if c == '"' {
@@ -208,6 +224,9 @@ func (s *scanner) member(m *member, depth int) error {
 		if c == 'n' {
 			flags = flagNull
 		}
+	}
+	if m.weak {
+		s.filled[m.field] = m
 	}
 	if m.field != noField {
 		s.ix.spans[m.field] = span{uint32(start), uint32(s.pos)}

@@ -13,11 +13,16 @@ import (
 	"riposte/event"
 )
 
-// A batch on the wire is "RB1" and an s2 block of: the number of strings and
+// A batch on the wire is "RB2" and an s2 block of: the number of strings and
 // each with its length; the number of records; and for each its kind, when it
-// was ingested (Unix nanoseconds), its origin and format as string numbers,
-// offset, line, and its bytes with their length. Numbers are varints.
-const batchMagic = "RB1"
+// was ingested and delivered (Unix nanoseconds; 0 is none), its origin and layout as string numbers, offset, line, and
+// its bytes with their length. Numbers are varints. The layout is the columns of
+// a flow log record, or the mapping of another log's. "RB1", which is still read,
+// has no time of delivery.
+const (
+	batchMagic    = "RB2"
+	batchMagicOld = "RB1"
+)
 
 // What a batch may decompress to, and how many records it may have: a damaged or
 // hostile message must not cost more memory than a good one. Publishers split
@@ -33,12 +38,13 @@ type encoder struct {
 	buf     []byte
 	strings []string
 	at      map[string]int // where the strings are, once they are many
-	formats []encodedFormat
+	layouts []encodedLayout
 }
 
-type encodedFormat struct {
-	format *event.FlowFormat
-	at     uint64
+// encodedLayout is where the text of a *event.FlowFormat or *event.Mapping is.
+type encodedLayout struct {
+	of any
+	at uint64
 }
 
 var encoders = sync.Pool{New: func() any { return new(encoder) }}
@@ -52,7 +58,7 @@ func EncodeBatch(dst []byte, events []event.Event) []byte {
 		e := &events[i]
 		c.add(e.Origin.Source)
 		c.add(e.Origin.Object)
-		c.addFormat(e.Format)
+		c.addLayout(e)
 	}
 	b := binary.AppendUvarint(c.buf[:0], uint64(len(c.strings)))
 	for _, s := range c.strings {
@@ -64,9 +70,10 @@ func EncodeBatch(dst []byte, events []event.Event) []byte {
 		e := &events[i]
 		b = append(b, byte(e.Kind))
 		b = binary.AppendVarint(b, nanos(e.Ingested))
+		b = binary.AppendVarint(b, nanos(e.Delivered))
 		b = binary.AppendUvarint(b, c.add(e.Origin.Source))
 		b = binary.AppendUvarint(b, c.add(e.Origin.Object))
-		b = binary.AppendUvarint(b, c.addFormat(e.Format))
+		b = binary.AppendUvarint(b, c.addLayout(e))
 		b = binary.AppendVarint(b, e.Origin.Offset)
 		b = binary.AppendVarint(b, e.Origin.Line)
 		b = binary.AppendUvarint(b, uint64(len(e.Raw)))
@@ -89,10 +96,10 @@ const fewStrings = 16
 
 func (c *encoder) reset() {
 	clear(c.strings)
-	clear(c.formats)
+	clear(c.layouts)
 	clear(c.at)
-	// No text is the first, which is also what records without a format have.
-	c.strings, c.formats = append(c.strings[:0], ""), append(c.formats[:0], encodedFormat{})
+	// No text is the first, which is also what records without a layout have.
+	c.strings, c.layouts = append(c.strings[:0], ""), c.layouts[:0]
 }
 
 // add returns a string's number.
@@ -119,15 +126,25 @@ func (c *encoder) add(s string) uint64 {
 	return uint64(len(c.strings) - 1)
 }
 
-func (c *encoder) addFormat(f *event.FlowFormat) uint64 {
-	for i := range c.formats {
-		if c.formats[i].format == f {
-			return c.formats[i].at
+// addLayout returns the number of the text that says how the record is read.
+func (c *encoder) addLayout(e *event.Event) uint64 {
+	var of fmt.Stringer
+	switch {
+	case e.Format != nil:
+		of = e.Format
+	case e.Mapping != nil:
+		of = e.Mapping
+	default:
+		return 0
+	}
+	for i := range c.layouts {
+		if c.layouts[i].of == of {
+			return c.layouts[i].at
 		}
 	}
-	at := c.add(f.String())
-	if len(c.formats) < fewStrings {
-		c.formats = append(c.formats, encodedFormat{f, at})
+	at := c.add(of.String())
+	if len(c.layouts) < fewStrings {
+		c.layouts = append(c.layouts, encodedLayout{of, at})
 	}
 	return at
 }
@@ -151,7 +168,7 @@ func fromNanos(n int64) time.Time {
 type RecordError struct {
 	Kind   event.Kind
 	Origin event.Origin
-	// Format is the columns of a flow log record.
+	// Format is the columns of a flow log record, or the mapping of another log's.
 	Format string
 	Raw    []byte
 	Err    error
@@ -161,10 +178,16 @@ type RecordError struct {
 type Decoder struct {
 	plain   []byte
 	strings []string
-	formats []*event.FlowFormat // of the strings that are formats, once they are needed
-	known   map[string]*event.FlowFormat
+	layouts []layout // of the strings that are layouts, once they are needed
+	known   map[string]layout
 	events  []event.Event
 	broken  []RecordError
+}
+
+// layout is what one text says: either, as the record's kind asks.
+type layout struct {
+	flow    *event.FlowFormat
+	mapping *event.Mapping
 }
 
 var errCorrupt = errors.New("not a whole batch")
@@ -173,7 +196,8 @@ var errCorrupt = errors.New("not a whole batch")
 // themselves, both valid until the next call. An error says that the batch as a
 // whole is not one.
 func (d *Decoder) Decode(b []byte) ([]event.Event, []RecordError, error) {
-	if len(b) < len(batchMagic) || string(b[:len(batchMagic)]) != batchMagic {
+	magic := string(b[:min(len(b), len(batchMagic))])
+	if magic != batchMagic && magic != batchMagicOld {
 		return nil, nil, fmt.Errorf("%w: it does not begin with %q", errCorrupt, batchMagic)
 	}
 	b = b[len(batchMagic):]
@@ -195,8 +219,8 @@ func (d *Decoder) Decode(b []byte) ([]event.Event, []RecordError, error) {
 	for range c.count(1, maxStrings) {
 		d.strings = append(d.strings, string(c.bytes()))
 	}
-	clear(d.formats)
-	d.formats = slices.Grow(d.formats[:0], len(d.strings))[:len(d.strings)]
+	d.layouts = slices.Grow(d.layouts[:0], len(d.strings))[:len(d.strings)]
+	clear(d.layouts)
 	total := c.count(8, maxBatchEvents)
 	d.broken = d.broken[:0]
 	if cap(d.events) < total {
@@ -206,21 +230,24 @@ func (d *Decoder) Decode(b []byte) ([]event.Event, []RecordError, error) {
 	at := 0
 	for range total {
 		r := RecordError{Kind: event.Kind(c.byte())}
-		ingested := c.varint()
+		ingested, delivered := c.varint(), int64(0)
+		if magic == batchMagic {
+			delivered = c.varint()
+		}
 		r.Origin.Source, r.Origin.Object = d.string(&c), d.string(&c)
-		format := c.uvarint()
+		layout := c.uvarint()
 		r.Origin.Offset, r.Origin.Line = c.varint(), c.varint()
 		r.Raw = c.bytes()
-		if c.bad || format >= uint64(len(d.strings)) {
+		if c.bad || layout >= uint64(len(d.strings)) {
 			return nil, nil, errCorrupt
 		}
 		e := &d.events[at]
-		if r.Err = d.scan(e, r.Kind, int(format), r.Raw); r.Err != nil {
-			r.Format = d.strings[format]
+		if r.Err = d.scan(e, r.Kind, int(layout), r.Raw); r.Err != nil {
+			r.Format = d.strings[layout]
 			d.broken = append(d.broken, r)
 			continue
 		}
-		e.Ingested, e.Origin = fromNanos(ingested), r.Origin
+		e.Ingested, e.Delivered, e.Origin = fromNanos(ingested), fromNanos(delivered), r.Origin
 		at++
 	}
 	if c.bad || len(c.b) > 0 {
@@ -239,39 +266,66 @@ func (d *Decoder) string(c *cursor) string {
 	return d.strings[i]
 }
 
-func (d *Decoder) scan(e *event.Event, kind event.Kind, format int, raw []byte) error {
-	if kind == event.FlowLog {
-		f, err := d.format(format)
+func (d *Decoder) scan(e *event.Event, kind event.Kind, layout int, raw []byte) error {
+	if kind == event.FlowLog || kind == event.Log {
+		l, err := d.layout(kind, layout)
 		if err != nil {
 			return err
 		}
-		return e.ScanFlow(f, raw)
+		return scanLayout(e, kind, l, raw)
 	}
 	n, err := e.Scan(kind, raw)
+	return nothingFollows(n, raw, err)
+}
+
+// scanLayout reads one record of a kind that has a layout.
+func scanLayout(e *event.Event, kind event.Kind, l layout, raw []byte) error {
+	if kind == event.FlowLog {
+		return e.ScanFlow(l.flow, raw)
+	}
+	n, err := e.ScanLog(l.mapping, raw)
+	return nothingFollows(n, raw, err)
+}
+
+func nothingFollows(n int, raw []byte, err error) error {
 	if err == nil && n < len(raw) {
 		err = &event.SyntaxError{Offset: n, Reason: "something follows the record"}
 	}
 	return err
 }
 
-func (d *Decoder) format(i int) (*event.FlowFormat, error) {
-	if f := d.formats[i]; f != nil {
-		return f, nil
+// layout reads a text once a batch, and a text that comes again once.
+func (d *Decoder) layout(kind event.Kind, i int) (layout, error) {
+	if l := d.layouts[i]; l.of(kind) {
+		return l, nil
 	}
 	text := d.strings[i]
-	f := d.known[text]
-	if f == nil {
-		var err error
-		if f, err = event.ParseFlowFormat(text); err != nil {
-			return nil, err
+	l := d.known[text]
+	if !l.of(kind) {
+		if err := l.parse(kind, text); err != nil {
+			return l, err
 		}
 		if d.known == nil || len(d.known) >= 100 {
-			d.known = map[string]*event.FlowFormat{}
+			d.known = map[string]layout{}
 		}
-		d.known[text] = f
+		d.known[text] = l
 	}
-	d.formats[i] = f
-	return f, nil
+	d.layouts[i] = l
+	return l, nil
+}
+
+// of reports whether the layout is one of records of the kind.
+func (l layout) of(kind event.Kind) bool {
+	return kind == event.FlowLog && l.flow != nil || kind == event.Log && l.mapping != nil
+}
+
+func (l *layout) parse(kind event.Kind, text string) (err error) {
+	if kind == event.FlowLog {
+		l.flow, err = event.ParseFlowFormat(text)
+	} else {
+		l.mapping, err = event.ParseMapping(text)
+	}
+	return err
 }
 
 // cursor reads what EncodeBatch wrote; after a mistake it is bad and reads zeros.

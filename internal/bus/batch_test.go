@@ -25,6 +25,9 @@ func sampleEvents(t testing.TB) []event.Event {
 	add := func(e event.Event, err error) {
 		if err == nil {
 			e.Ingested = time.Unix(1735689600, int64(len(out))).UTC()
+			if len(out)%3 > 0 {
+				e.Delivered = e.Ingested.Add(time.Duration(len(out)%3-2) * time.Second)
+			}
 			out = append(out, e)
 		}
 	}
@@ -67,11 +70,23 @@ func sampleEvents(t testing.TB) []event.Event {
 	if err != nil {
 		t.Fatal(err)
 	}
+	mapping, err := event.NewMapping(event.MappingSpec{Log: "app", Time: "at", Actor: "who.name"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, kind := range []event.Kind{event.Insight, event.GuardDuty, event.SecurityHub, event.Compliance} {
+		for n := range 6 {
+			add(event.Decode(kind, fmt.Appendf(nil, `{"id":"%d","Id":"%d","eventID":"%d","configRuleName":"%d"}`, i, n, n, n)))
+		}
+	}
+	for n := range 6 {
+		add(event.DecodeLog(mapping, fmt.Appendf(nil, `{"at":%d,"who":{"name":"me"}}`, 1735689600+n)))
+	}
 	kinds := map[event.Kind]int{}
 	for i := range out {
 		kinds[out[i].Kind]++
 	}
-	if len(kinds) != 3 {
+	if len(kinds) != len(event.Kinds()) {
 		t.Fatalf("samples of each kind: %v", kinds)
 	}
 	return out
@@ -79,11 +94,15 @@ func sampleEvents(t testing.TB) []event.Event {
 
 // same says how two events differ, as far as a batch carries them.
 func same(got, want *event.Event) error {
-	if got.Kind != want.Kind || !bytes.Equal(got.Raw, want.Raw) || got.Origin != want.Origin || !got.Ingested.Equal(want.Ingested) || got.ID() != want.ID() {
+	if got.Kind != want.Kind || !bytes.Equal(got.Raw, want.Raw) || got.Origin != want.Origin || !got.Ingested.Equal(want.Ingested) ||
+		!got.Delivered.Equal(want.Delivered) || got.ID() != want.ID() || !got.Time().Equal(want.Time()) {
 		return fmt.Errorf("%s %s %+v, want %s %s %+v", got.Kind, got.Ingested, got.Origin, want.Kind, want.Ingested, want.Origin)
 	}
 	if want.Format != nil && got.Format.String() != want.Format.String() {
 		return fmt.Errorf("format %s, want %s", got.Format, want.Format)
+	}
+	if got.Mapping.String() != want.Mapping.String() {
+		return fmt.Errorf("mapping %s, want %s", got.Mapping, want.Mapping)
 	}
 	return nil
 }
@@ -118,6 +137,19 @@ func TestBatchRoundTrip(t *testing.T) {
 	}
 }
 
+// TestDecodeOld reads a batch as it was written before records had a time of delivery.
+func TestDecodeOld(t *testing.T) {
+	plain := []byte{2, 0, 1, 'o', 1, byte(event.CloudTrail), 2, 0, 1, 0, 14, 6, 2, '{', '}'}
+	var d Decoder
+	got, broken, err := d.Decode(append([]byte("RB1"), s2.Encode(nil, plain)...))
+	if err != nil || len(broken) > 0 || len(got) != 1 {
+		t.Fatalf("%d events, %d broken: %v", len(got), len(broken), err)
+	}
+	if e := got[0]; e.Origin != (event.Origin{Object: "o", Offset: 7, Line: 3}) || e.Ingested.UnixNano() != 1 || !e.Delivered.IsZero() {
+		t.Errorf("%+v, ingested %s, delivered %s", e.Origin, e.Ingested, e.Delivered)
+	}
+}
+
 func TestDecodeRefuses(t *testing.T) {
 	good := EncodeBatch(nil, sampleEvents(t)[:20])
 	batch := func(numbers ...uint64) []byte {
@@ -137,7 +169,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"more than memory":            huge,
 		"more strings than bytes":     batch(1<<40, 1),
 		"more records than bytes":     batch(0, 1<<40),
-		"a string number out of many": append([]byte(batchMagic), s2.Encode(nil, []byte{1, 0, 1, 1, 0, 9, 0, 0, 0, 0, 0, 0})...),
+		"a string number out of many": append([]byte(batchMagic), s2.Encode(nil, []byte{1, 0, 1, 1, 0, 0, 9, 0, 0, 0, 0, 0, 0})...),
 	} {
 		var d Decoder
 		if events, broken, err := d.Decode(b); err == nil {
@@ -151,7 +183,7 @@ func TestDecodeMemory(t *testing.T) {
 	plain := []byte{1, 0}
 	plain = binary.AppendUvarint(plain, maxBatchEvents+1)
 	for range maxBatchEvents + 1 {
-		plain = append(plain, 1, 0, 0, 0, 0, 0, 0, 2, '{', '}')
+		plain = append(plain, 1, 0, 0, 0, 0, 0, 0, 0, 2, '{', '}')
 	}
 	var d Decoder
 	if _, _, err := d.Decode(append([]byte(batchMagic), s2.Encode(nil, plain)...)); err == nil {
@@ -166,7 +198,7 @@ func FuzzDecodeBatch(f *testing.F) {
 	all := sampleEvents(f)
 	// The fuzzer learns most from small ones.
 	slices.SortStableFunc(all, func(a, b event.Event) int { return len(a.Raw) - len(b.Raw) })
-	for kind := event.CloudTrail; kind <= event.ConfigItem; kind++ {
+	for _, kind := range event.Kinds() {
 		var few []event.Event
 		for i := range all {
 			if all[i].Kind == kind && len(few) < 6 {

@@ -23,7 +23,7 @@ type DeadLetter struct {
 	// Place is the file and line, the object and offset, or the stream and sequence.
 	Place string `json:"place"`
 	// Kind is the kind of a record that could not be read, Format the columns of a
-	// flow log record where they are known.
+	// flow log record where they are known, or the mapping of another log's.
 	Kind   string `json:"kind,omitempty"`
 	Format string `json:"format,omitempty"`
 	// Subject is where a message that could not be handled was published.
@@ -157,18 +157,18 @@ func (b *Bus) republish(ctx context.Context, d DeadLetter) error {
 	return inOurWords(b.send(ctx, &nats.Msg{Subject: d.Subject, Data: d.Payload}, jetstream.WithMsgID(id)))
 }
 
-func decodeLetter(kind event.Kind, format string, raw []byte) (event.Event, error) {
-	if kind != event.FlowLog {
+func decodeLetter(kind event.Kind, format string, raw []byte) (e event.Event, err error) {
+	var l layout
+	switch {
+	case kind == event.FlowLog && format == "":
+		l.flow = event.DefaultFlowFormat()
+	case kind == event.FlowLog || kind == event.Log:
+		err = l.parse(kind, format)
+	default:
 		return event.Decode(kind, raw)
 	}
-	f := event.DefaultFlowFormat()
-	if format != "" {
-		var err error
-		if f, err = event.ParseFlowFormat(format); err != nil {
-			return event.Event{}, err
-		}
+	if err == nil {
+		err = scanLayout(&e, kind, l, raw)
 	}
-	var e event.Event
-	err := e.ScanFlow(f, raw)
 	return e, err
 }

@@ -40,6 +40,8 @@ func NewEventEnv(kind event.Kind, o Options) (*Env, error) {
 		return newEnv(kind, flowSchema(), o)
 	case event.ConfigItem:
 		return newEnv(kind, configSchema(), o)
+	case event.Insight, event.GuardDuty, event.SecurityHub, event.Compliance, event.Log:
+		return newEnv(kind, entrySchema(), o)
 	}
 	return nil, fmt.Errorf("no environment for %s", kind)
 }

@@ -353,6 +353,21 @@ func configSchema() *schema {
 	return s
 }
 
+// entrySchema has what a mapping reads of a record as entry, and the whole of it as record.
+func entrySchema() *schema {
+	s := newSchema()
+	s.addCommon()
+	s.variables["entry"] = s.object("riposte.Entry", map[string]member{
+		"id": textField(event.EntryID), "revision": textField(event.EntryRevision), "kind": textField(event.EntryKind),
+		"account": textField(event.EntryAccount), "region": textField(event.EntryRegion), "actor": textField(event.EntryActor),
+		"principal": textField(event.EntryPrincipal), "accessKey": textField(event.EntryAccessKey), "ip": textField(event.EntryIP),
+		"userAgent": textField(event.EntryUserAgent), "target": textField(event.EntryTarget),
+		"severity": textField(event.EntrySeverity), "outcome": textField(event.EntryOutcome),
+	})
+	s.variables["record"] = dynField(event.EntryRecord)
+	return s
+}
+
 // findingSchema is what playbooks see.
 func findingSchema() *schema {
 	s := newSchema()
