@@ -23,6 +23,9 @@ type Files struct {
 	Stdin io.Reader
 	// FlowFormat names the columns of flow logs without a header; nil has them guessed.
 	FlowFormat *event.FlowFormat
+	// Log is the mapping of the log whose JSON records they hold; nil recognises
+	// AWS's telemetry.
+	Log *event.Mapping
 }
 
 // FileRef is one file of Files.
@@ -87,7 +90,7 @@ func (r *Reader) ReadFile(ctx context.Context, f Files, ref FileRef, sink Sink) 
 func (r *Reader) readFile(ctx context.Context, f Files, ref FileRef, skip int64, sink Sink) (Stats, error) {
 	if ref.Path == "-" {
 		// Standard input cannot be read again: its batches are new each time.
-		o := Object{Source: "stdin", Name: "-", Identity: event.Hash("stdin", fmt.Sprint(os.Getpid()), fmt.Sprint(nowNano())), Live: true, FlowFormat: f.FlowFormat}
+		o := Object{Source: "stdin", Name: "-", Identity: event.Hash("stdin", fmt.Sprint(os.Getpid()), fmt.Sprint(nowNano())), Live: true, FlowFormat: f.FlowFormat, Log: f.Log}
 		return r.Read(ctx, o, f.Stdin, sink)
 	}
 	file, err := os.Open(ref.Path)
@@ -99,7 +102,7 @@ func (r *Reader) readFile(ctx context.Context, f Files, ref FileRef, skip int64,
 	if err != nil {
 		return Stats{}, fmt.Errorf("%s: %w", ref.Path, err)
 	}
-	return r.Read(ctx, Object{Source: "files", Name: ref.Path, Identity: identity, Skip: skip, FlowFormat: f.FlowFormat}, file, sink)
+	return r.Read(ctx, Object{Source: "files", Name: ref.Path, Identity: identity, Skip: skip, FlowFormat: f.FlowFormat, Log: f.Log}, file, sink)
 }
 
 // fileIdentity names a file by its path, size and first 64 KiB, so that the same

@@ -32,7 +32,9 @@ type Broken struct {
 	Kind   event.Kind // 0 when it is not known
 	// Format is that of the flow log lines around it.
 	Format *event.FlowFormat
-	Reason string
+	// Mapping is that of the log that it is of.
+	Mapping *event.Mapping
+	Reason  string
 	// Raw are its bytes, at most 64 KiB of them.
 	Raw []byte
 }

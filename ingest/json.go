@@ -32,8 +32,11 @@ func (r *Reader) json() error {
 		case c != '{':
 			err = r.lost(0, "a JSON object should stand here")
 		default:
-			var inside bool
-			if inside, err = r.container(); err == nil && !inside {
+			inside := false
+			if r.log == nil {
+				inside, err = r.container()
+			}
+			if err == nil && !inside {
 				err = r.record(false)
 			}
 		}
@@ -163,8 +166,7 @@ func (r *Reader) list() error {
 // after one that is broken.
 func (r *Reader) record(inList bool) error {
 	for {
-		e := r.slot()
-		n, err := e.Scan(event.CloudTrail, r.win.rest())
+		n, err := r.scan(r.win.rest())
 		if err == nil {
 			return r.take(n, inList)
 		}
@@ -183,10 +185,25 @@ func (r *Reader) record(inList bool) error {
 			raw := r.win.rest()
 			offset, line := r.win.offset(), r.line(inList)
 			r.win.pos = r.win.end
-			return r.broken(event.CloudTrail, offset, line, raw, "the data ends inside a record")
+			return r.broken(r.kind(), offset, line, raw, "the data ends inside a record")
 		}
 		return r.resync(err, inList)
 	}
+}
+
+// kind is that of the records of the object, as far as it is known before they are read.
+func (r *Reader) kind() event.Kind {
+	if r.log != nil {
+		return event.Log
+	}
+	return event.CloudTrail
+}
+
+func (r *Reader) scan(b []byte) (int, error) {
+	if r.log != nil {
+		return r.slot().ScanLog(r.log, b)
+	}
+	return r.slot().Scan(event.CloudTrail, b)
 }
 
 func (r *Reader) line(inList bool) int64 {
@@ -200,12 +217,12 @@ func (r *Reader) line(inList bool) int64 {
 func (r *Reader) take(n int, inList bool) error {
 	offset, line := r.win.offset(), r.line(inList)
 	e := r.slot()
-	if isCloudTrail(e) {
+	if r.log != nil || isCloudTrail(e) {
 		if inList {
 			r.lead = append(r.lead[:0], lead(e.Raw)...)
 		}
 		r.win.pos += n
-		return r.keep(offset, line)
+		return r.settle(offset, line)
 	}
 	raw := bytes.TrimSpace(r.win.buf[r.win.pos : r.win.pos+n])
 	known, err := r.unwrap(raw, offset, line, 0)
@@ -222,6 +239,21 @@ func (r *Reader) take(n int, inList bool) error {
 	return err
 }
 
+// settle keeps the record in the slot, as the kind it turns out to be.
+func (r *Reader) settle(offset, line int64) error {
+	e := r.slot()
+	if r.log != nil && r.log.Timed() && e.Time().IsZero() {
+		r.started = true
+		return r.broken(event.Log, offset, line, e.Raw, fmt.Sprintf("the record has no time that can be read at %s, where the mapping of %s says it is", r.log.Spec().Time, r.log.Log()))
+	}
+	if r.log == nil && e.Has(event.InsightDetails) {
+		if _, err := e.Scan(event.Insight, e.Raw); err != nil {
+			return r.broken(event.Insight, offset, line, e.Raw, err.Error())
+		}
+	}
+	return r.keep(offset, line)
+}
+
 func isCloudTrail(e *event.Event) bool {
 	return e.Has(event.EventSource) && e.Has(event.EventName) && e.Text(event.EventSource) != "aws:s3" ||
 		e.Has(event.EventVersion) && e.Has(event.EventType)
@@ -231,15 +263,25 @@ func isCloudTrail(e *event.Event) bool {
 const maxWraps = 4
 
 // unwrap keeps what a known object holds: a Config item, or an envelope of
-// EventBridge, SNS, LookupEvents or a Config rule's invocation around one. raw
-// stays where it is while events alias it, or is a copy of its own.
+// EventBridge, SNS, LookupEvents or a Config rule's invocation around one, or a
+// finding of GuardDuty or Security Hub. raw stays where it is while events alias
+// it, or is a copy of its own.
 func (r *Reader) unwrap(raw []byte, offset, line int64, depth int) (known bool, err error) {
 	if depth > maxWraps {
 		return false, nil
 	}
 	e := r.slot()
 	if _, err := e.Scan(event.CloudTrail, raw); err == nil && depth > 0 && isCloudTrail(e) {
+		return true, r.settle(offset, line)
+	}
+	if kind := entryKind(raw); kind != 0 {
+		if _, err := e.Scan(kind, raw); err != nil {
+			return true, r.broken(kind, offset, line, raw, err.Error())
+		}
 		return true, r.keep(offset, line)
+	}
+	if v := event.Member(raw, "findings"); depth > 0 && len(v) > 0 && v[0] == '[' {
+		return r.unwrapList(v, offset, line, depth)
 	}
 	if known, err := r.cloudWatch(raw, offset, line, depth); known || err != nil {
 		return known, err
@@ -336,7 +378,7 @@ func (r *Reader) resync(cause error, inList bool) error {
 	raw := r.win.rest()[:n]
 	r.win.pos += n
 	r.aside = r.win.offset()
-	return r.broken(event.CloudTrail, offset, line, raw, reason)
+	return r.broken(r.kind(), offset, line, raw, reason)
 }
 
 // nextElement is where the element of a list that begins rest ends: where its
@@ -407,7 +449,7 @@ func (r *Reader) tooLarge(inList bool) error {
 		}
 	}
 	size := r.win.offset() - offset
-	return r.broken(event.CloudTrail, offset, line, head,
+	return r.broken(r.kind(), offset, line, head,
 		fmt.Sprintf("the record is larger than %d MiB (%d bytes): it is passed over", maxRecord>>20, size))
 }
 

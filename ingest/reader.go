@@ -18,22 +18,24 @@ type Reader struct {
 	events []event.Event
 
 	// Of the object being read:
-	ctx      context.Context
-	sink     Sink
-	origin   event.Origin
-	identity string
-	ingested time.Time
-	clock    bool // ingested is when the window was filled
-	pending  int
-	skip     int64 // batches that are durable already
-	stats    Stats
-	format   *event.FlowFormat
-	given    *event.FlowFormat // the format that the object was said to have
-	told     string            // the last notice
-	lines    []byte            // of a Parquet file, those that are pending
-	started  bool              // a record was recognised
-	aside    int64             // where the last broken record ended
-	lead     []byte            // how the last record of a list begins: its brace and first key
+	ctx       context.Context
+	sink      Sink
+	origin    event.Origin
+	identity  string
+	ingested  time.Time
+	clock     bool // ingested is when the window was filled
+	delivered time.Time
+	log       *event.Mapping
+	pending   int
+	skip      int64 // batches that are durable already
+	stats     Stats
+	format    *event.FlowFormat
+	given     *event.FlowFormat // the format that the object was said to have
+	told      string            // the last notice
+	lines     []byte            // of a Parquet file, those that are pending
+	started   bool              // a record was recognised
+	aside     int64             // where the last broken record ended
+	lead      []byte            // how the last record of a list begins: its brace and first key
 }
 
 // NewReader returns a reader.
@@ -60,6 +62,11 @@ type Object struct {
 	// FlowFormat names the columns of flow log records that come without a header;
 	// nil has them guessed, which Sink.Notice hears of. A header goes before it.
 	FlowFormat *event.FlowFormat
+	// Delivered is when AWS handed the object over; the zero time is not known.
+	Delivered time.Time
+	// Log is the mapping of a log that is not AWS's: each JSON object is a record
+	// of it. nil recognises records by what they hold.
+	Log *event.Mapping
 }
 
 // errForeign says that an object holds no telemetry.
@@ -73,6 +80,7 @@ func (r *Reader) Read(ctx context.Context, o Object, in io.Reader, sink Sink) (S
 	r.stats, r.pending, r.started, r.lead, r.aside = Stats{}, 0, false, r.lead[:0], -1
 	r.format, r.given, r.told = o.FlowFormat, o.FlowFormat, ""
 	r.clock = r.ingested.IsZero()
+	r.delivered, r.log = o.Delivered, o.Log
 	stream, magic, err := r.open.open(&counting{r: in, progress: sink.Progress}, o.Limit)
 	if err != nil {
 		return r.stats, fmt.Errorf("%s: %w", o.Name, err)
@@ -158,7 +166,7 @@ func (r *Reader) read() error {
 		switch {
 		case c == 0xef && bytes.HasPrefix(r.win.rest(), []byte("\xef\xbb\xbf")):
 			r.win.pos += 3 // a byte order mark
-		case c == '{' || c == '[':
+		case c == '{' || c == '[' || r.log != nil:
 			return r.json()
 		default:
 			return r.flow()
@@ -204,7 +212,7 @@ func (r *Reader) slot() *event.Event { return &r.events[r.pending] }
 // keep takes the event in the slot.
 func (r *Reader) keep(offset, line int64) error {
 	e := &r.events[r.pending]
-	e.Ingested = r.ingested
+	e.Ingested, e.Delivered = r.ingested, r.delivered
 	e.Origin = r.origin
 	e.Origin.Offset, e.Origin.Line = offset, line
 	r.started = true
@@ -245,8 +253,11 @@ func (r *Reader) broken(kind event.Kind, offset, line int64, raw []byte, reason 
 		raw = raw[:maxBrokenRaw]
 	}
 	b := Broken{Origin: o, Kind: kind, Reason: reason, Raw: raw}
-	if kind == event.FlowLog {
+	switch kind {
+	case event.FlowLog:
 		b.Format = r.format
+	case event.Log:
+		b.Mapping = r.log
 	}
 	if err := r.sink.Broken(r.ctx, b); err != nil {
 		return &DeliveryError{Object: o.Object, Err: err}
