@@ -91,6 +91,9 @@ func (en *Engine) consider(i int32) {
 }
 
 func (en *Engine) evaluate(r *Rule) {
+	if !r.about(en.event) {
+		return
+	}
 	in := en.inputFor(r)
 	r.counter.evaluated.Add(1)
 	hit, err := r.when.Bool(in)
@@ -103,6 +106,12 @@ func (en *Engine) evaluate(r *Rule) {
 	}
 	r.counter.hits.Add(1)
 	en.out = en.state.Observe(r, en.event, r.finding(en.event, in), en.out)
+}
+
+// about reports whether the rule is about events such as e, of which the index
+// has seen only the kind.
+func (r *Rule) about(e *event.Event) bool {
+	return r.Log == "" || e.Mapping != nil && e.Mapping.Log() == r.Log
 }
 
 // inputFor prepares the input once an event, when its first candidate comes.

@@ -31,6 +31,9 @@ func (rs *RuleSet) Explain(id string, e *event.Event) (Explanation, error) {
 			Error: fmt.Sprintf("the rule is about %s events, this is a %s event", r.Source, e.Kind),
 		}, nil
 	}
+	if !r.about(e) {
+		return Explanation{Rule: id, Event: e.ID(), Error: fmt.Sprintf("the rule is about the log %s, this event is of another", r.Log)}, nil
+	}
 	in := r.when.NewInput()
 	in.SetEvent(e)
 	x := Explanation{Rule: id, Event: e.ID(), Truth: r.when.Explain(in), Indexed: r.when.Predicate().Holds(e)}

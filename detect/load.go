@@ -20,6 +20,9 @@ import (
 type Options struct {
 	// Lists are the named lists that rules may test; nil is none.
 	Lists expr.Lists
+	// Logs are the mappings of logs that are not AWS's, by name, which rules of
+	// source log are about.
+	Logs map[string]*event.Mapping
 	// MaxCost bounds a rule's cost; 0 is expr.DefaultMaxCost.
 	MaxCost uint64
 	// Disable names rules that are left out; an id that no rule has is an error.
@@ -44,6 +47,7 @@ type RuleSet struct {
 // environments makes one environment a kind, when a rule first needs it.
 type environments struct {
 	o    expr.Options
+	logs map[string]*event.Mapping
 	mu   sync.Mutex
 	made map[event.Kind]*expr.Env
 }
@@ -73,7 +77,7 @@ func Load(fsys fs.FS, o Options) (*RuleSet, error) {
 func LoadAll(folders []Folder, o Options) (*RuleSet, error) {
 	var list problem.List
 	var rules []*Rule
-	envs := &environments{o: expr.Options{Lists: o.Lists, MaxCost: o.MaxCost}, made: map[event.Kind]*expr.Env{}}
+	envs := &environments{o: expr.Options{Lists: o.Lists, MaxCost: o.MaxCost}, logs: o.Logs, made: map[event.Kind]*expr.Env{}}
 	var files []loaded
 	for _, folder := range folders {
 		names, err := ruleFiles(folder)

@@ -54,7 +54,7 @@ rules/ten.yaml:2:1: unknown key "tittle" (did you mean "title"?)
 rules/ten.yaml:3:11: unknown severity "hihg": want one of info, low, medium, high, critical (did you mean "high"?)
     severity: hihg
               ^
-rules/ten.yaml:4:9: unknown source "cloudtrial": want cloudtrail, flow or config (did you mean "cloudtrail"?)
+rules/ten.yaml:4:9: unknown source "cloudtrial": want one of cloudtrail, flow, config, insight, guardduty, securityhub, compliance, log (did you mean "cloudtrail"?)
     source: cloudtrial
             ^
 rules/ten.yaml:5:19: actor has no field "nmae" (did you mean "name"?)

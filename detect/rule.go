@@ -2,7 +2,9 @@ package detect
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 
 	"riposte/event"
@@ -17,7 +19,9 @@ type Rule struct {
 	Title    string         `json:"title"`
 	Severity event.Severity `json:"severity"`
 	Source   event.Kind     `json:"source"`
-	// Version is a hash of what decides the rule's findings: its id, source,
+	// Log names the log of a rule whose source is log.
+	Log string `json:"log,omitempty"`
+	// Version is a hash of what decides the rule's findings: its id, source, log,
 	// condition and group key. Other words of the file may change under it.
 	Version        string   `json:"version"`
 	Description    string   `json:"description,omitempty"`
@@ -35,6 +39,7 @@ type Rule struct {
 	Cost  uint64 `json:"cost"`
 	Tests []Test `json:"tests,omitempty"`
 
+	mapping  *event.Mapping // of its log
 	when     *expr.Program
 	summary  *expr.Template
 	group    []*expr.Program
@@ -71,8 +76,11 @@ type ruleFile struct {
 	Description string `yaml:"description"`
 	// Severity is info, low, medium, high or critical.
 	Severity yamlfile.Text `yaml:"severity"`
-	// Source is the kind of event: cloudtrail, flow or config.
+	// Source is the kind of event: cloudtrail, flow, config, insight, guardduty,
+	// securityhub, compliance or log.
 	Source yamlfile.Text `yaml:"source"`
+	// Log names the log, when the source is log.
+	Log yamlfile.Text `yaml:"log"`
 	// When is the condition, in CEL.
 	When yamlfile.Text `yaml:"when"`
 	// Group are CEL expressions whose values say what a finding is about;
@@ -166,6 +174,9 @@ func (f *ruleFile) compile(file string, envs *environments) (*Rule, problem.List
 	for _, g := range f.Group {
 		parts = append(parts, g.Value)
 	}
+	if r.Log != "" {
+		parts = append(parts, "log", r.Log)
+	}
 	r.Version = event.Hash(parts...)
 	if list.Err() != nil {
 		return nil, list
@@ -179,18 +190,39 @@ func (f *ruleFile) environment(envs *environments, r *Rule, list *problem.List) 
 	}
 	kind, err := event.ParseKind(f.Source.Value)
 	if err != nil {
-		p := f.Source.Problem(1, 1, fmt.Sprintf("unknown source %q: want cloudtrail, flow or config", f.Source.Value))
-		p.Hint = problem.Suggest(f.Source.Value, []string{"cloudtrail", "flow", "config"})
+		p := f.Source.Problem(1, 1, fmt.Sprintf("unknown source %q: want one of %s", f.Source.Value, strings.Join(event.KindNames(), ", ")))
+		p.Hint = problem.Suggest(f.Source.Value, event.KindNames())
 		list.Add(p)
 		// Most rules are about CloudTrail: checking against it finds the other mistakes too.
 		kind = event.CloudTrail
 	}
 	r.Source = kind
+	f.log(envs, r, list)
 	env, err := envs.get(kind)
 	if err != nil {
 		list.AddErr(f.File, err)
 	}
 	return env
+}
+
+// log finds the mapping of the log that the rule is about.
+func (f *ruleFile) log(envs *environments, r *Rule, list *problem.List) {
+	switch {
+	case r.Source != event.Log:
+		if !f.Log.IsZero() {
+			list.Add(f.Log.Problem(1, 1, fmt.Sprintf("a rule about %s events is about no log: leave log out, or let source be log", r.Source)))
+		}
+		return
+	case f.Log.IsZero():
+		list.Add(f.Source.Problem(1, 1, "a rule about a log says which: want log: NAME"))
+		return
+	}
+	r.Log = f.Log.Value
+	if r.mapping = envs.logs[r.Log]; r.mapping == nil {
+		p := f.Log.Problem(1, 1, fmt.Sprintf("unknown log %q: want one that riposte ships or one under logs in the configuration", r.Log))
+		p.Hint = problem.Suggest(r.Log, slices.Sorted(maps.Keys(envs.logs)))
+		list.Add(p)
+	}
 }
 
 func (f *ruleFile) expressions(env *expr.Env, hasWhen bool, r *Rule, list *problem.List) {

@@ -44,7 +44,7 @@ func (r *Rule) test(t Test) TestResult {
 	var findings []event.Finding
 	var last event.Event
 	for i, m := range t.Events {
-		e, err := TestEvent(r.Source, m)
+		e, err := r.testEvent(m)
 		if err != nil {
 			return fail("event %d: %v", i+1, err)
 		}
@@ -80,6 +80,17 @@ func TestEvent(kind event.Kind, m map[string]any) (event.Event, error) {
 		return event.Event{}, fmt.Errorf("write the event as JSON: %w", err)
 	}
 	return event.Decode(kind, raw)
+}
+
+func (r *Rule) testEvent(m map[string]any) (event.Event, error) {
+	if r.Source != event.Log {
+		return TestEvent(r.Source, m)
+	}
+	raw, err := json.Marshal(m)
+	if err != nil {
+		return event.Event{}, fmt.Errorf("write the event as JSON: %w", err)
+	}
+	return event.DecodeLog(r.mapping, raw)
 }
 
 func flowEvent(m map[string]any) (event.Event, error) {

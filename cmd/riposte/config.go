@@ -34,6 +34,8 @@ type Config struct {
 	Bus bus.Config `yaml:"bus"`
 	// Sources are where events come from.
 	Sources []SourceConfig `yaml:"sources"`
+	// Logs are the mappings of logs that are not AWS's; sources and rules name them.
+	Logs []LogConfig `yaml:"logs"`
 	// Lists are named values that rules test with in_list("name", value).
 	Lists map[string]ListConfig `yaml:"lists"`
 	// Detect says which rules run.
@@ -183,6 +185,8 @@ func (c *Config) validate(file string) error {
 	if _, err := c.lists(); err != nil {
 		bad("%v", err)
 	}
+	_, err := c.mappings(file)
+	list.AddErr(file, err)
 	return list.Err()
 }
 

@@ -31,11 +31,11 @@ import (
 type hunt struct {
 	*program
 	ruleFlags
-	minSeverity, failOn severityFlag
-	since, until        timeFlag
-	workers             int
-	isolate, stats      bool
-	output, flowFormat  string
+	minSeverity, failOn     severityFlag
+	since, until            timeFlag
+	workers                 int
+	isolate, stats          bool
+	output, log, flowFormat string
 }
 
 func (p *program) huntCommand() *cobra.Command {
@@ -70,6 +70,7 @@ is counted and shown with its file and place.`,
 	cmd.Flags().Var(&h.since, "since", "leave out events before this time")
 	cmd.Flags().Var(&h.until, "until", "leave out events at or after this time")
 	cmd.Flags().IntVar(&h.workers, "workers", runtime.GOMAXPROCS(0), "files read at the same time")
+	cmd.Flags().StringVar(&h.log, "log", "", "the files hold JSON records of this log, such as github-audit (default: AWS's telemetry, recognised)")
 	cmd.Flags().BoolVar(&h.isolate, "isolate", false, "each file starts with empty state")
 	cmd.Flags().StringVar(&h.flowFormat, "flow-format", "", "columns of flow logs without a header: the flow log's format string, or v2, v3, v4, v5, v7 to v10, tgw; otherwise guessed")
 	cmd.Flags().BoolVar(&h.stats, "stats", false, "print events, findings, bytes, seconds, rules and what was skipped on stderr")
@@ -107,7 +108,11 @@ func (h *hunt) run(ctx context.Context, paths []string) error {
 	}
 	debug.SetGCPercent(400) // as far as the limit lets it
 	debug.SetMemoryLimit(max(held(), 64<<20))
-	files := ingest.Files{Paths: paths, Stdin: h.stdin, FlowFormat: format}
+	log, err := h.mapping(h.log)
+	if err != nil {
+		return fmt.Errorf("--log: %w", err)
+	}
+	files := ingest.Files{Paths: paths, Stdin: h.stdin, FlowFormat: format, Log: log}
 	refs, err := files.List(ctx)
 	if err != nil {
 		return err

@@ -116,8 +116,11 @@ func (p *pipeline) ingest(ctx context.Context, done chan<- struct{}) error {
 			if b.Kind != 0 {
 				letter.Kind = b.Kind.String()
 			}
-			if b.Format != nil {
+			switch {
+			case b.Format != nil:
 				letter.Format = b.Format.String()
+			case b.Mapping != nil:
+				letter.Format = b.Mapping.String()
 			}
 			return p.bus.DeadLetter(ctx, letter)
 		},

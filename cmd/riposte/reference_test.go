@@ -113,7 +113,9 @@ func fieldsReference(t *testing.T, w io.Writer) {
 		env, err := expr.NewEventEnv(k, expr.Options{})
 		section("source: "+k.String(), env, err)
 	}
-	env, err := expr.NewFindingEnv(expr.Options{})
+	env, err := expr.NewEventEnv(event.Log, expr.Options{})
+	section("source: insight, guardduty, securityhub, compliance, log", env, err)
+	env, err = expr.NewFindingEnv(expr.Options{})
 	section("playbooks", env, err)
 }
 

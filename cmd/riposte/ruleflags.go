@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"riposte/detect"
+	"riposte/event"
 	shipped "riposte/rules"
 )
 
@@ -44,6 +45,15 @@ func (r *ruleFlags) load(warn io.Writer) (*detect.RuleSet, error) {
 	return rules, nil
 }
 
+// mapping finds the mapping of a log by name, as the configuration has it; nil for "".
+func (r *ruleFlags) mapping(log string) (*event.Mapping, error) {
+	c, err := loadConfig(r.config)
+	if err != nil {
+		return nil, err
+	}
+	return c.mapping(log)
+}
+
 // loadRules compiles the rules that a configuration names. Every mistake in
 // every folder is in the error.
 func loadRules(c *Config) (*detect.RuleSet, error) {
@@ -51,7 +61,11 @@ func loadRules(c *Config) (*detect.RuleSet, error) {
 	if err != nil {
 		return nil, err
 	}
-	return detect.LoadAll(ruleFolders(c), detect.Options{Lists: lists, Disable: slices.Clone(c.Detect.Disable)})
+	logs, err := c.mappings("")
+	if err != nil {
+		return nil, err
+	}
+	return detect.LoadAll(ruleFolders(c), detect.Options{Lists: lists, Logs: logs, Disable: slices.Clone(c.Detect.Disable)})
 }
 
 // ruleFolders are the file systems that hold a configuration's rules, with the

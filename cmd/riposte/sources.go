@@ -138,6 +138,9 @@ type FilesConfig struct {
 	// string of the flow log, or v2, v3, v4, v5, v7, v8, v9, v10 or tgw for all
 	// fields up to that version. Without it they are guessed, with a warning.
 	FlowFormat string `yaml:"flow_format"`
+	// Log names the log whose JSON records the files hold; empty recognises
+	// AWS's telemetry.
+	Log string `yaml:"log"`
 }
 
 // Validate says all that is wrong at once.
@@ -165,8 +168,12 @@ func (p *pipeline) files(_ context.Context, c *FilesConfig) (ingest.Source, erro
 	if err != nil {
 		return nil, err
 	}
+	log, err := p.cfg.mapping(c.Log)
+	if err != nil {
+		return nil, err
+	}
 	return &ingest.FileSource{
-		Files: ingest.Files{Paths: c.Paths, Stdin: p.stdin, FlowFormat: format}, Follow: c.Follow, Poll: c.Poll,
+		Files: ingest.Files{Paths: c.Paths, Stdin: p.stdin, FlowFormat: format, Log: log}, Follow: c.Follow, Poll: c.Poll,
 		Cursors: fileCursors{p.state.cursors},
 		Notice:  func(path string, err error) { p.log.Warn("file not read to its end", "source", path, "err", err) },
 	}, nil
