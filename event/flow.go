@@ -24,7 +24,7 @@ func (e *Event) ScanFlow(f *FlowFormat, line []byte) error {
 // none, and emptying it costs more than reading the line.
 func (e *Event) resetFlow(f *FlowFormat, line []byte) {
 	e.Kind, e.Raw, e.Format = FlowLog, line, f
-	e.Ingested, e.Origin = time.Time{}, Origin{}
+	e.Ingested, e.Delivered, e.Origin, e.Mapping = time.Time{}, time.Time{}, Origin{}, nil
 	if cap(e.cells) < len(f.names) {
 		e.cells = make([]span, len(f.names))
 	}
