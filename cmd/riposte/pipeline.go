@@ -15,6 +15,7 @@ import (
 	"riposte/detect"
 	"riposte/event"
 	"riposte/ingest"
+	"riposte/ingest/cloudtrail/lookup"
 	"riposte/internal/bus"
 	"riposte/internal/telemetry"
 	"riposte/respond"
@@ -42,6 +43,8 @@ type pipeline struct {
 	state   *state
 	view    *view
 	started time.Time
+	// lookups keep all that calls LookupEvents below AWS's limit together.
+	lookups *lookup.Limits
 
 	// onFinding, when set, sees each new finding once it is acknowledged.
 	onFinding func(*event.Finding)

@@ -10,6 +10,7 @@ import (
 
 	"riposte/event"
 	"riposte/ingest"
+	"riposte/ingest/cloudtrail/lookup"
 	"riposte/ingest/receiver"
 	"riposte/ingest/s3sqs"
 	"riposte/internal/yamlfile"
@@ -25,6 +26,8 @@ type SourceConfig struct {
 	S3 *s3sqs.Config `yaml:"s3"`
 	// Receiver takes what is posted over HTTPS.
 	Receiver *receiver.Config `yaml:"receiver"`
+	// Lookup asks CloudTrail for the events of accounts that have no trail.
+	Lookup *lookup.Config `yaml:"lookup"`
 }
 
 // sourceTable names every source that a configuration may have.
@@ -32,6 +35,7 @@ var sourceTable = []sourceKind{
 	kindOfSource("files", "{paths: [./incoming]}", func(s *SourceConfig) *FilesConfig { return s.Files }, (*pipeline).files).ends(),
 	kindOfSource("s3", "{queue: URL}", func(s *SourceConfig) *s3sqs.Config { return s.S3 }, (*pipeline).s3),
 	kindOfSource("receiver", "{keys: [env:RIPOSTE_RECEIVER_KEY]}", func(s *SourceConfig) *receiver.Config { return s.Receiver }, (*pipeline).receiver),
+	kindOfSource("lookup", `{accounts: ["111122223333"]}`, func(s *SourceConfig) *lookup.Config { return s.Lookup }, (*pipeline).lookup),
 }
 
 // sourceKind is one row of the table.
@@ -39,8 +43,9 @@ type sourceKind struct {
 	name string
 	// example is what its configuration looks like at the least.
 	example string
-	// finite says that the source ends by itself when all is delivered.
-	finite bool
+	// finite says that the source ends by itself when all is delivered: always, or
+	// as its configuration's Ends says.
+	finite func(*SourceConfig) bool
 	// validate returns nil when the source is not this one.
 	validate func(*SourceConfig) func() error
 	open     func(context.Context, *pipeline, *SourceConfig) (ingest.Source, error)
@@ -48,7 +53,7 @@ type sourceKind struct {
 
 // ends marks a source that ends when all is delivered, so that --drain may wait for it.
 func (k sourceKind) ends() sourceKind {
-	k.finite = true
+	k.finite = func(*SourceConfig) bool { return true }
 	return k
 }
 
@@ -59,6 +64,10 @@ func kindOfSource[C any, P interface {
 }](name, example string, pick func(*SourceConfig) P, open func(*pipeline, context.Context, P) (ingest.Source, error)) sourceKind {
 	return sourceKind{
 		name: name, example: example,
+		finite: func(s *SourceConfig) bool {
+			c, ok := any(pick(s)).(interface{ Ends() bool })
+			return ok && c.Ends()
+		},
 		validate: func(s *SourceConfig) func() error {
 			if c := pick(s); c != nil {
 				return c.Validate
@@ -104,7 +113,7 @@ func (s *SourceConfig) problems() []error {
 func endless(sources []SourceConfig) string {
 	for i := range sources {
 		for _, k := range sources[i].kinds() {
-			if !k.finite {
+			if !k.finite(&sources[i]) {
 				return k.name
 			}
 		}
@@ -185,4 +194,11 @@ func (p *pipeline) s3(ctx context.Context, c *s3sqs.Config) (ingest.Source, erro
 
 func (p *pipeline) receiver(_ context.Context, c *receiver.Config) (ingest.Source, error) {
 	return receiver.New(*c, p.log)
+}
+
+func (p *pipeline) lookup(ctx context.Context, c *lookup.Config) (ingest.Source, error) {
+	if p.lookups == nil {
+		p.lookups = lookup.NewLimits()
+	}
+	return lookup.New(ctx, *c, p.lookups, fileCursors{p.state.cursors}, p.log)
 }

@@ -72,6 +72,9 @@ type Server struct {
 	changed chan struct{} // closed at the next change of a queue, or call
 	ahead   time.Duration // of the queues' clock
 	allow   func(action, resource string) bool
+
+	lookups      lookups
+	organization *Organization
 }
 
 // New starts an endpoint on loopback. account is whose the plain credentials are.
@@ -193,7 +196,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	s.serial++
 	req.id = fmt.Sprintf("req-%08d", s.serial)
-	write := !strings.HasPrefix(req.operation, "Get") && !strings.HasPrefix(req.operation, "List") && !strings.HasPrefix(req.operation, "Describe") && req.operation != "AssumeRole"
+	write := !strings.HasPrefix(req.operation, "Get") && !strings.HasPrefix(req.operation, "List") && !strings.HasPrefix(req.operation, "Describe") && !strings.HasPrefix(req.operation, "Lookup") && req.operation != "AssumeRole"
 	call := Call{Service: req.service, Operation: req.operation, Account: req.account, Region: req.region, RequestID: req.id, Write: write, Outcome: "ok"}
 	fault := s.fault(req)
 	var out any
@@ -295,12 +298,20 @@ func (s *Server) route(r *http.Request, req *request) handler {
 	switch req.service {
 	case "iam", "ec2", "sts":
 		req.form, _ = url.ParseQuery(string(req.body))
-		req.operation = req.form.Get("Action")
+		if req.operation = req.form.Get("Action"); req.operation == "DescribeRegions" {
+			return s.describeRegions
+		}
 		return map[string]map[string]handler{"iam": iam, "ec2": ec2, "sts": sts}[req.service][req.operation]
-	case "cloudtrail":
+	case "cloudtrail", "organizations":
 		target := r.Header.Get("X-Amz-Target")
 		req.operation = target[strings.LastIndexByte(target, '.')+1:]
 		json.Unmarshal(req.body, &req.json)
+		switch req.operation {
+		case "LookupEvents":
+			return s.lookupEvents
+		case "ListAccounts":
+			return s.listAccounts
+		}
 		return cloudTrail[req.operation]
 	case "sqs":
 		return s.sqs(r, req)
@@ -342,7 +353,7 @@ func answer(w http.ResponseWriter, req *request, out any, err error) {
 		}
 	}
 	var buf bytes.Buffer
-	if version := map[string]string{"cloudtrail": "1.1", "sqs": "1.0"}[req.service]; version != "" {
+	if version := map[string]string{"cloudtrail": "1.1", "organizations": "1.1", "sqs": "1.0"}[req.service]; version != "" {
 		w.Header().Set("Content-Type", "application/x-amz-json-"+version)
 		if failed {
 			w.WriteHeader(f.status)

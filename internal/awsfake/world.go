@@ -1,7 +1,7 @@
 // Package awsfake is an AWS endpoint for tests and for the demo: an HTTP server
 // that the real SDK talks to, with a small world of accounts behind it. It speaks
 // the protocols of the services it has (the query protocol of IAM, EC2 and STS,
-// JSON of CloudTrail and SQS, XML over REST of S3 and S3 Control) and behaves badly
+// JSON of CloudTrail, Organizations and SQS, XML over REST of S3 and S3 Control) and behaves badly
 // when it is told to: it throttles, loses replies after doing the work, shows writes
 // late, refuses, answers with HTML, cuts bodies short, delivers twice. It checks no
 // signatures and evaluates no policies; Authorize asks the test instead.
@@ -27,6 +27,8 @@ type Account struct {
 	SecurityGroups map[string]*SecurityGroup `json:"securityGroups,omitempty"`
 	Buckets        map[string]*Bucket        `json:"buckets,omitempty"`
 	Trails         map[string]*Trail         `json:"trails,omitempty"`
+	// Regions are those that are enabled; nil is us-east-1 and eu-west-1.
+	Regions []string `json:"regions,omitempty"`
 	// PublicAccess is the account's own public access block; nil is none.
 	PublicAccess *PublicAccess `json:"publicAccess,omitempty"`
 }

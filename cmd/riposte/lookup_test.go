@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"riposte/internal/awsfake"
+)
+
+// TestKilledLookup kills the real process with SIGKILL again and again while it
+// looks up what is new and catches up with what is old in two accounts and two
+// regions, at AWS's own limit, while events go on to appear: every event is in
+// the stream exactly once.
+func TestKilledLookup(t *testing.T) {
+	accounts, regions := []string{"111122223333", "444455556666"}, []string{"us-east-1", "eu-west-1"}
+	fake := awsfake.New(&awsfake.World{Accounts: map[string]*awsfake.Account{accounts[0]: {}, accounts[1]: {}}}, accounts[0])
+	defer fake.Close()
+	fake.LimitLookups(2)
+	var want []string
+	record := func(account, region string, at time.Time) {
+		id := fmt.Sprintf("%s-%s-%05d", account[:4], region, len(want))
+		want = append(want, id)
+		fake.Record(account, region, awsfake.Recorded{ID: id, Name: "GetUser", Source: "iam.amazonaws.com", Time: at,
+			Raw: fmt.Sprintf(`{"eventVersion":"1.11","eventID":%q,"eventTime":%q,"eventSource":"iam.amazonaws.com","eventName":"GetUser","awsRegion":%q,"recipientAccountId":%q}`, id, at.UTC().Format(time.RFC3339), region, account)})
+	}
+	everywhere := func(n int, newest, step time.Duration) {
+		for _, a := range accounts {
+			for _, r := range regions {
+				for i := range n {
+					record(a, r, time.Now().Add(-newest-time.Duration(i)*step))
+				}
+			}
+		}
+	}
+	everywhere(120, 10*time.Second, 5*time.Second)
+	everywhere(160, 2*time.Hour, time.Minute)
+
+	dir := t.TempDir()
+	data, file := filepath.Join(dir, "data"), filepath.Join(dir, "riposte.yaml")
+	write(t, file, fmt.Sprintf("data_dir: %s\nroles: [ingest]\nsources: [{lookup: {accounts: [%q, %q], regions: [%s], role: \"arn:aws:iam::{account}:role/x\", every: 1s, since: 6h}}]\n", data, accounts[0], accounts[1], strings.Join(regions, ", ")))
+	env := []string{"AWS_ENDPOINT_URL=" + fake.URL(), "AWS_MAX_ATTEMPTS=", "AWS_CONFIG_FILE=" + filepath.Join(dir, "none"), "AWS_SHARED_CREDENTIALS_FILE=" + filepath.Join(dir, "none")}
+	pages := func() (n int) {
+		for _, c := range fake.Calls() {
+			if c.Operation == "LookupEvents" && c.Outcome == "ok" {
+				n++
+			}
+		}
+		return n
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	runFor := func(more int, end os.Signal) {
+		t.Helper()
+		before := pages()
+		cmd := realProgram(env, "run", "--config", file)
+		var log strings.Builder
+		cmd.Stderr = &log
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if err := fake.Until(ctx, func() bool { return pages() >= before+more }); err != nil {
+			t.Errorf("%d pages do not come: %v", more, err)
+		}
+		if err := cmd.Process.Signal(end); err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Wait(); end == os.Interrupt && err != nil {
+			t.Fatalf("%v\n%.3000s", err, log.String())
+		}
+	}
+	rnd := rand.New(rand.NewPCG(7, 7))
+	kills := 0
+	for ; kills < 10; kills++ {
+		runFor(3+rnd.IntN(12), os.Kill)
+		everywhere(3, time.Duration(rnd.IntN(600))*time.Second, time.Second) // some of it late
+	}
+	runFor(70, os.Interrupt)
+	got := audit(t, data)
+	slices.Sort(want)
+	t.Logf("%d events, %d kills, %d pages", len(want), kills, pages())
+	if diff := cmp.Diff(want, got.events); diff != "" {
+		t.Errorf("(-recorded +stored):\n%.3000s", diff)
+	}
+}
