@@ -13,7 +13,7 @@ type member struct {
 	name  string
 	field Field
 	level *level // when the value is an object with hot members of its own
-	weak  bool   // one of several that fill the field: the first counts
+	rank  uint8  // from 1, of one among several that may fill the field; 0 is the only one
 }
 
 const noField Field = 255

@@ -20,9 +20,9 @@ type Mapping struct {
 
 // MappingSpec is a mapping as people write it: each field but Log is the path of
 // a member, its names joined by dots; a dot inside a name is written \. . Paths
-// with bars between are alternatives: the one that comes first in the record
-// counts. An empty path is a field that the records do not have. Where the value
-// is a list, its first element counts.
+// with bars between are alternatives: the first that a record has counts. An
+// empty path is a field that the records do not have. Where the value is a list,
+// its first element counts.
 type MappingSpec struct {
 	// Log names the log: lower-case words joined by dots and dashes. Rules name it.
 	Log string `yaml:"log" json:"log"`
@@ -68,7 +68,7 @@ func (s *MappingSpec) paths() []mappedPath {
 type mappedPath struct {
 	name, path string
 	field      Field
-	many       bool // the path has alternatives
+	rank       uint8 // from 1, when the path has alternatives
 }
 
 // MappingFields are the names of the fields that a mapping may have.
@@ -84,8 +84,9 @@ var logForm = regexp.MustCompile(`^[a-z0-9]+(?:[.-][a-z0-9]+)*$`)
 
 // Bounds of a path, which a batch carries with its records.
 const (
-	maxPath  = 500
-	maxNames = 10
+	maxPath         = 500
+	maxNames        = 10
+	maxAlternatives = 10
 )
 
 // NewMapping checks a specification; the error says all that is wrong with it.
@@ -103,8 +104,14 @@ func NewMapping(s MappingSpec) (*Mapping, error) {
 		}
 		mapped++
 		alternatives := strings.Split(p.path, "|")
-		p.many = len(alternatives) > 1
-		for _, path := range alternatives {
+		if len(alternatives) > maxAlternatives {
+			bad("%s has more than %d alternatives", p.name, maxAlternatives)
+			continue
+		}
+		for i, path := range alternatives {
+			if len(alternatives) > 1 {
+				p.rank = uint8(i + 1)
+			}
 			path = strings.TrimSpace(path)
 			names, err := splitPath(path)
 			if err == nil {
@@ -208,7 +215,7 @@ func (l *mappedLevel) build() *level {
 	for _, m := range l.members {
 		n := nested(m.name, noField, m.below.build())
 		if m.path != nil {
-			n.field, n.weak = m.path.field, m.path.many
+			n.field, n.rank = m.path.field, m.path.rank
 		}
 		out = append(out, n)
 	}

@@ -31,8 +31,8 @@ func TestMapping(t *testing.T) {
 			id:  "a1@2", kind: "open", account: "t", actor: "eve", ip: "192.0.2.1", target: "door", level: "3", okay: "true",
 			at: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
 		},
-		"the first alternative counts, and none that is null": {
-			raw: `{"target":"gate","at":"2026-01-02T03:04:05Z","@timestamp":"2027-01-01T00:00:00Z","what":{"on":null},"id":"b"}`,
+		"the first alternative counts, wherever it stands, and none that is null": {
+			raw: `{"target":"gate","at":"2027-01-01T00:00:00Z","@timestamp":"2026-01-02T03:04:05Z","what":{"on":null},"id":"b"}`,
 			id:  "b", target: "gate", at: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
 		},
 		"null, then another": {

@@ -197,11 +197,8 @@ func (s *scanner) member(m *member, depth int) error {
 	}
 	start := s.pos
 	if m.field != noField && s.ix.spans[m.field].end != 0 {
-		switch {
-		case !m.weak || s.filled[m.field] == m:
+		if m.rank == 0 || s.filled[m.field] == m {
 			return s.fail("duplicate key %q", m.name)
-		case s.ix.flags[m.field]&flagNull == 0:
-			return s.value(m.level, depth)
 		}
 	}
 	var flags uint8
@@ -225,7 +222,13 @@ func (s *scanner) member(m *member, depth int) error {
 			flags = flagNull
 		}
 	}
-	if m.weak {
+	if m.rank > 0 {
+		// Of alternatives the first in the mapping counts, wherever it stands in the
+		// record, and none that is null.
+		before := s.filled[m.field]
+		if before != nil && s.ix.flags[m.field]&flagNull == 0 && (flags&flagNull != 0 || before.rank < m.rank) {
+			return nil
+		}
 		s.filled[m.field] = m
 	}
 	if m.field != noField {

@@ -189,6 +189,11 @@ func (p *pipeline) files(_ context.Context, c *FilesConfig) (ingest.Source, erro
 }
 
 func (p *pipeline) s3(ctx context.Context, c *s3sqs.Config) (ingest.Source, error) {
+	log, err := p.cfg.mapping(c.Log)
+	if err != nil {
+		return nil, err
+	}
+	c.Mapping = log
 	return s3sqs.New(ctx, *c, p.log, nil)
 }
 

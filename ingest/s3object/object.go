@@ -67,4 +67,4 @@ func IsBucket(name string) bool {
 
 // DefaultSkip are the parts of keys that no source reads unless it is told to:
 // digests are no telemetry, and Insights have a schema of their own.
-func DefaultSkip() []string { return []string{"/CloudTrail-Digest/", "/CloudTrail-Insight/"} }
+func DefaultSkip() []string { return []string{"/CloudTrail-Digest/"} }

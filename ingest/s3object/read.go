@@ -130,7 +130,7 @@ func (r *Reader) once(ctx context.Context, o Object, sink ingest.Sink, past *pro
 		*past = progress{identity: id}
 	}
 	stats, err := r.reader.Read(ctx, ingest.Object{
-		Source: r.Source, Name: o.String(), Identity: past.identity, Skip: past.batches, Limit: r.Limit,
+		Source: r.Source, Name: o.String(), Identity: past.identity, Skip: past.batches, Limit: r.Limit, Log: r.Mapping,
 	}, b, guarded(sink, b, past))
 	r.count(ctx, Bytes, b.n)
 	return stats, r.judge(ctx, o, b, stats, err)

@@ -15,6 +15,7 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 	"github.com/cenkalti/backoff/v5"
 
+	"riposte/event"
 	"riposte/ingest"
 	"riposte/internal/awsaccess"
 )
@@ -46,6 +47,9 @@ type Options struct {
 	SkipHint string
 	// Policy is the file of the permissions that are wanted.
 	Policy string
+	// Mapping is that of the log whose JSON records the objects hold; nil
+	// recognises AWS's telemetry.
+	Mapping *event.Mapping
 	// Log and Meter may be nil.
 	Log   *slog.Logger
 	Meter Meter

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"riposte/event"
 	"riposte/ingest/s3object"
 	"riposte/internal/awsaccess"
 )
@@ -35,9 +36,14 @@ type Config struct {
 	// Prefixes and Suffixes are of keys: when some are given, a key needs one of them.
 	Prefixes []string `yaml:"prefixes"`
 	Suffixes []string `yaml:"suffixes"`
-	// Skip are parts of keys that are not read: by default /CloudTrail-Digest/ and
-	// /CloudTrail-Insight/; [] reads all.
+	// Skip are parts of keys that are not read: by default /CloudTrail-Digest/;
+	// [] reads all.
 	Skip []string `yaml:"skip"`
+	// Log names the log whose JSON records the objects hold; empty recognises
+	// AWS's telemetry.
+	Log string `yaml:"log"`
+	// Mapping is that log's.
+	Mapping *event.Mapping `yaml:"-"`
 }
 
 // What Config means where it is silent.

@@ -1,6 +1,7 @@
 package s3sqs
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strconv"
@@ -21,6 +22,7 @@ import (
 type worker struct {
 	*Source
 	reader *s3object.Reader
+	bodies *ingest.Reader // of messages that are telemetry themselves
 	sink   ingest.Sink
 }
 
@@ -67,8 +69,7 @@ func (w *worker) message(ctx context.Context, m sqstypes.Message) error {
 	body := []byte(aws.ToString(m.Body))
 	all, err := objects(body)
 	if err != nil {
-		place := w.cfg.Queue + "?messageId=" + aws.ToString(m.MessageId)
-		return w.setAside(ctx, place, err.Error(), body)
+		return w.telemetry(ctx, m, body, err)
 	}
 	var failed []error
 	for _, o := range all {
@@ -85,6 +86,39 @@ func (w *worker) message(ctx context.Context, m sqstypes.Message) error {
 		}
 	}
 	return errors.Join(failed...)
+}
+
+// telemetry delivers what a message itself holds: events that EventBridge or SNS
+// put into the queue. none says why the message names no object.
+func (w *worker) telemetry(ctx context.Context, m sqstypes.Message, body []byte, none error) error {
+	place := w.cfg.Queue + "?messageId=" + aws.ToString(m.MessageId)
+	if !errors.Is(none, errNoNotification) {
+		return w.setAside(ctx, place, none.Error(), body)
+	}
+	// A message that is sent again by EventBridge or SNS has the same body: the
+	// batch is named after it.
+	stats, err := w.bodies.Read(ctx, ingest.Object{
+		Source: "sqs", Name: place, Identity: event.Hash("message", string(body)), Delivered: sent(m), Log: w.cfg.Mapping,
+	}, bytes.NewReader(body), w.sink)
+	var refused *ingest.DeliveryError
+	switch {
+	case errors.As(err, &refused) || ctx.Err() != nil && err != nil:
+		return err
+	case err != nil:
+		return w.setAside(ctx, place, err.Error(), body)
+	case stats.Foreign:
+		return w.setAside(ctx, place, none.Error(), body)
+	}
+	return nil
+}
+
+// sent is when a message was put into the queue.
+func sent(m sqstypes.Message) time.Time {
+	ms, err := strconv.ParseInt(m.Attributes[string(sqstypes.MessageSystemAttributeNameSentTimestamp)], 10, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
 }
 
 // setAside gives what can never be read to the dead letters.

@@ -41,6 +41,7 @@ type notification struct {
 	DetailType string `json:"detail-type"`
 	Region     string `json:"region"`
 	Detail     struct {
+		place
 		Bucket struct {
 			Name string `json:"name"`
 		} `json:"bucket"`
@@ -49,10 +50,19 @@ type notification struct {
 			VersionID string `json:"version-id"`
 		} `json:"object"`
 	} `json:"detail"`
-	// CloudTrail's and Config's: a list of keys, or one.
+	place
+}
+
+// place is how CloudTrail and Config name objects: a list of keys, or one.
+type place struct {
 	S3Bucket    *string         `json:"s3Bucket"`
 	S3ObjectKey json.RawMessage `json:"s3ObjectKey"`
 }
+
+func (p place) named() bool { return p.S3Bucket != nil && p.S3ObjectKey != nil }
+
+// errNoNotification says that a message tells of no object. It may be telemetry itself.
+var errNoNotification = errors.New("the message is neither a notification of a new object (S3's own, EventBridge's, or CloudTrail's or Config's over SNS) nor telemetry that is known")
 
 // objects reads a message's body. Those that are about no new object, such as
 // S3's test event, have none; one that is not understood is an error.
@@ -77,14 +87,16 @@ func unwrap(body []byte, depth int) ([]s3object.Object, error) {
 		return unwrap([]byte(*n.Message), depth+1)
 	case n.Event == "s3:TestEvent":
 		return nil, nil
-	case n.Source == "aws.s3":
+	case n.Source == "aws.s3" && strings.HasPrefix(n.DetailType, "Object "):
 		return n.eventBridge()
-	case n.S3Bucket != nil && n.S3ObjectKey != nil:
-		return n.keys()
-	case n.Records != nil:
+	case n.named():
+		return n.place.keys()
+	case n.Source == "aws.config" && n.Detail.named():
+		return n.Detail.keys()
+	case n.Records != nil && (len(n.Records) == 0 || n.Records[0].EventSource == "aws:s3"):
 		return n.records()
 	}
-	return nil, errors.New("the message is no notification of a new object: want S3's own, EventBridge's, or CloudTrail's or Config's over SNS")
+	return nil, errNoNotification
 }
 
 // records are of S3 event notifications. Their keys are encoded as forms are.
@@ -122,19 +134,19 @@ func (n *notification) eventBridge() ([]s3object.Object, error) {
 	return []s3object.Object{o}, nil
 }
 
-// keys are of CloudTrail, which names several, and of Config, which names one.
-func (n *notification) keys() ([]s3object.Object, error) {
+// keys are the objects of CloudTrail, which names several, and of Config, which names one.
+func (p place) keys() ([]s3object.Object, error) {
 	var keys []string
-	if err := json.Unmarshal(n.S3ObjectKey, &keys); err != nil {
+	if err := json.Unmarshal(p.S3ObjectKey, &keys); err != nil {
 		var key string
-		if json.Unmarshal(n.S3ObjectKey, &key) != nil {
+		if json.Unmarshal(p.S3ObjectKey, &key) != nil {
 			return nil, fmt.Errorf("s3ObjectKey: %w", err)
 		}
 		keys = []string{key}
 	}
 	var out []s3object.Object
 	for i, key := range keys {
-		o, err := s3object.Of(*n.S3Bucket, key, "", "")
+		o, err := s3object.Of(*p.S3Bucket, key, "", "")
 		if err != nil {
 			return nil, fmt.Errorf("s3ObjectKey[%d]: %w", i, err)
 		}

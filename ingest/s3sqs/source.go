@@ -84,7 +84,7 @@ func New(ctx context.Context, c Config, log *slog.Logger, meter Meter, opts ...f
 	return &Source{
 		cfg: c, log: log, access: access, queue: sqs.NewFromConfig(cfg), meter: meter,
 		store: s3object.New(access, cfg, s3object.Options{
-			Source: sourceName, Limit: c.MaxObjectBytes, LimitKey: "s3.max_object_bytes", Policy: policyFile, Log: log, Meter: meter,
+			Source: sourceName, Limit: c.MaxObjectBytes, LimitKey: "s3.max_object_bytes", Policy: policyFile, Mapping: c.Mapping, Log: log, Meter: meter,
 			SkipHint: "leave such keys out with s3.prefixes, s3.suffixes or s3.skip",
 		}),
 		extend: c.Visibility / 3, rest: rest, pause: s3object.Exponential,
@@ -108,7 +108,7 @@ func (s *Source) Run(ctx context.Context, sink ingest.Sink) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for range s.cfg.Receivers {
 		g.Go(func() error {
-			s.receive(ctx, &worker{Source: s, reader: s.store.NewReader(), sink: sink})
+			s.receive(ctx, &worker{Source: s, reader: s.store.NewReader(), bodies: ingest.NewReader(), sink: sink})
 			return nil
 		})
 	}
@@ -144,7 +144,9 @@ func (s *Source) receive(ctx context.Context, w *worker) {
 		out, err := s.queue.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
 			QueueUrl: &s.cfg.Queue, MaxNumberOfMessages: 10,
 			WaitTimeSeconds: int32(s.cfg.Wait / time.Second), VisibilityTimeout: int32(s.cfg.Visibility / time.Second),
-			MessageSystemAttributeNames: []sqstypes.MessageSystemAttributeName{sqstypes.MessageSystemAttributeNameApproximateReceiveCount},
+			MessageSystemAttributeNames: []sqstypes.MessageSystemAttributeName{
+				sqstypes.MessageSystemAttributeNameApproximateReceiveCount, sqstypes.MessageSystemAttributeNameSentTimestamp,
+			},
 		})
 		if err != nil {
 			if ctx.Err() == nil {

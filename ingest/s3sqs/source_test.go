@@ -87,8 +87,8 @@ func TestWhatIsNotRead(t *testing.T) {
 	}
 	r.fake.Send("q", s3Event(t, all...), 0)
 	r.drain()
-	r.want("org/CloudTrail/a.json.gz")
-	if n := r.calls("GetObject"); n != 1 || len(r.broken) != 0 {
+	r.want("org/CloudTrail/a.json.gz", "org/CloudTrail-Insight/c.json.gz")
+	if n := r.calls("GetObject"); n != 2 || len(r.broken) != 0 {
 		t.Errorf("%d objects were read, %d set aside", n, len(r.broken))
 	}
 }
@@ -179,8 +179,26 @@ func TestMessageNobodyUnderstands(t *testing.T) {
 	r := newRig(t, awsfake.Queue{}, nil)
 	id := r.fake.Send("q", `{"hello":"world"}`, 0)
 	r.drain()
-	if len(r.broken) != 1 || !strings.HasSuffix(r.broken[0].Origin.Object, "/q?messageId="+id) || string(r.broken[0].Raw) != `{"hello":"world"}` || !strings.Contains(r.broken[0].Reason, "no notification") {
+	if len(r.broken) != 1 || !strings.HasSuffix(r.broken[0].Origin.Object, "/q?messageId="+id) || string(r.broken[0].Raw) != `{"hello":"world"}` || !strings.Contains(r.broken[0].Reason, "neither a notification") {
 		t.Errorf("set aside %+v", r.broken)
+	}
+}
+
+// TestTelemetryInMessages: what EventBridge or SNS put into the queue itself is
+// read, once however often it is sent, and its message goes when it is durable.
+func TestTelemetryInMessages(t *testing.T) {
+	r := newRig(t, awsfake.Queue{}, nil)
+	call := func(id string) string {
+		return `{"version":"0","id":"` + id + `","detail-type":"AWS API Call via CloudTrail","source":"aws.s3","detail":` + record(id, "") + `}`
+	}
+	r.fake.Send("q", call("one"), 0)
+	r.fake.Send("q", call("one"), 0)
+	r.fake.Send("q", envelope(t, call("two")), 0)
+	r.fake.Send("q", `{"Records":[`+record("three", "")+`,`+record("four", "")+`]}`, 0)
+	r.drain()
+	r.want("one", "two", "three", "four")
+	if len(r.broken) != 0 {
+		t.Errorf("set aside: %+v", r.broken)
 	}
 }
 
