@@ -25,6 +25,7 @@ var rooms = map[string][]string{
 	"samples":                  {},
 	"rules":                    {},
 	"playbooks":                {},
+	"inventory":                {"event"},
 	"logs":                     {},
 	"ingest/...":               {"event", "ingest/...", "internal/awsaccess"},
 	"ingest/cloudtrail/...":    {"event", "ingest/cloudtrail/...", "internal/awsaccess"},
