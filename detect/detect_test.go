@@ -9,6 +9,7 @@ import (
 	"riposte/detect"
 	"riposte/event"
 	"riposte/internal/expr"
+	"riposte/inventory"
 	"riposte/rules"
 )
 
@@ -49,7 +50,9 @@ func TestErrorsAreCounted(t *testing.T) {
 }
 
 func TestShippedRulesPassTheirTests(t *testing.T) {
-	for _, r := range shipped(t).Test() {
+	for _, r := range shipped(t).Test(func(items []event.Event) (expr.Resources, error) {
+		return inventory.Of(t.Context(), inventory.DefaultConfig(), items)
+	}) {
 		if !r.Passed {
 			truth, _ := json.MarshalIndent(r.Explain, "", "  ")
 			t.Errorf("%s: %s: %s\n%s", r.Rule, r.Test, r.Reason, truth)

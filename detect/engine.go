@@ -15,6 +15,8 @@ type Engine struct {
 	inputs map[event.Kind]*expr.Input
 	memos  map[event.Kind][]*memo
 
+	resources expr.Resources
+
 	// tried marks the rules that this event was tried against, by turn.
 	tried []uint64
 	turn  uint64
@@ -39,6 +41,10 @@ func NewEngine(rs *RuleSet) *Engine {
 	en.try = en.consider
 	return en
 }
+
+// SetResources says what rules learn of resources from, for the events to come;
+// nil, as at first, is that nothing is known.
+func (en *Engine) SetResources(r expr.Resources) { en.resources = r }
 
 // Eval appends to dst the findings that the event makes. What a finding keeps is
 // copied: it outlives the event's buffer. Nothing is allocated for a rule that
@@ -125,6 +131,7 @@ func (en *Engine) inputFor(r *Rule) *expr.Input {
 		en.inputs[r.Source] = in
 	}
 	in.SetEvent(en.event)
+	in.SetResources(en.resources)
 	en.input = in
 	return in
 }

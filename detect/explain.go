@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"riposte/event"
+	"riposte/internal/expr"
 )
 
 // Explanation says why a rule fires on an event or does not.
@@ -19,8 +20,9 @@ type Explanation struct {
 	Truth event.Truth `json:"truth"`
 }
 
-// Explain evaluates one rule over one event and tells every step.
-func (rs *RuleSet) Explain(id string, e *event.Event) (Explanation, error) {
+// Explain evaluates one rule over one event and tells every step. resources, when
+// given, are what the rule may ask.
+func (rs *RuleSet) Explain(id string, e *event.Event, resources expr.Resources) (Explanation, error) {
 	r := rs.byID[id]
 	if r == nil {
 		return Explanation{}, fmt.Errorf("no rule %q", id)
@@ -36,6 +38,7 @@ func (rs *RuleSet) Explain(id string, e *event.Event) (Explanation, error) {
 	}
 	in := r.when.NewInput()
 	in.SetEvent(e)
+	in.SetResources(resources)
 	x := Explanation{Rule: id, Event: e.ID(), Truth: r.when.Explain(in), Indexed: r.when.Predicate().Holds(e)}
 	fires, err := r.when.Bool(in)
 	x.Fires = fires

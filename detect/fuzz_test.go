@@ -167,7 +167,7 @@ func FuzzLoad(f *testing.F) {
 			return
 		}
 		rs.Lint()
-		rs.Test()
+		rs.Test(nil)
 		pair := newEnginePair(t, fsys, Options{Lists: lists})
 		for i := range few {
 			pair.compare(t, &few[i])

@@ -214,6 +214,11 @@ func (rs *RuleSet) Rule(id string) *Rule { return rs.byID[id] }
 // Warnings are what the load found that did not stop it.
 func (rs *RuleSet) Warnings() problem.List { return rs.warnings }
 
+// ReadsResources reports whether any rule asks for what is known of resources.
+func (rs *RuleSet) ReadsResources() bool {
+	return slices.ContainsFunc(rs.rules, func(r *Rule) bool { return r.reads })
+}
+
 // Unindexed lists the rules that every event of their kind is tried against.
 func (rs *RuleSet) Unindexed() []*Rule {
 	var out []*Rule

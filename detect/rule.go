@@ -44,6 +44,7 @@ type Rule struct {
 	summary  *expr.Template
 	group    []*expr.Program
 	entities []entityProgram
+	reads    bool     // resources, beside the event
 	tags     []string // of its findings
 	counter  *counter
 	place    yamlfile.Place
@@ -59,6 +60,9 @@ type Test struct {
 	Name   string           `json:"name"`
 	Fires  bool             `json:"fires"`
 	Events []map[string]any `json:"events"`
+	// Inventory are the Config items that were recorded before: what the rule may
+	// learn of resources.
+	Inventory []map[string]any `json:"inventory,omitempty"`
 
 	place yamlfile.Place
 }
@@ -116,6 +120,8 @@ type testFile struct {
 	Fires          *bool            `yaml:"fires"`
 	Event          map[string]any   `yaml:"event"`
 	Events         []map[string]any `yaml:"events"`
+	// Inventory are Config items; the keys that a test has no need of may be left out.
+	Inventory []map[string]any `yaml:"inventory"`
 }
 
 var (
@@ -166,6 +172,7 @@ func (f *ruleFile) compile(file string, envs *environments) (*Rule, problem.List
 		f.expressions(env, hasWhen, r, &list)
 	}
 	r.Tests = f.tests(&list)
+	r.reads = r.readsResources()
 	for _, t := range r.Attack {
 		r.tags = append(r.tags, "attack."+strings.ToLower(t))
 	}
@@ -259,7 +266,7 @@ func (f *ruleFile) expressions(env *expr.Env, hasWhen bool, r *Rule, list *probl
 func (f *ruleFile) tests(list *problem.List) []Test {
 	var out []Test
 	for _, t := range f.Tests {
-		test := Test{Name: t.Name, Events: t.Events, place: t.Place}
+		test := Test{Name: t.Name, Events: t.Events, Inventory: t.Inventory, place: t.Place}
 		if t.Event != nil {
 			test.Events = append([]map[string]any{t.Event}, test.Events...)
 		}
@@ -276,4 +283,11 @@ func (f *ruleFile) tests(list *problem.List) []Test {
 		out = append(out, test)
 	}
 	return out
+}
+
+// readsResources reports whether any expression of the rule asks for a resource.
+func (r *Rule) readsResources() bool {
+	reads := func(p *expr.Program) bool { return p != nil && p.ReadsResources() }
+	return reads(r.when) || r.summary != nil && r.summary.ReadsResources() || slices.ContainsFunc(r.group, reads) ||
+		slices.ContainsFunc(r.entities, func(e entityProgram) bool { return reads(e.id) })
 }

@@ -2,12 +2,14 @@ package detect
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
 	"riposte/event"
+	"riposte/internal/expr"
 )
 
 // TestResult is the outcome of one test of one rule.
@@ -21,18 +23,23 @@ type TestResult struct {
 	Explain *event.Truth `json:"explain,omitempty"`
 }
 
+// Inventory makes what is known of resources from Config items, for a test.
+type Inventory func(items []event.Event) (expr.Resources, error)
+
 // Test runs the tests inside the rules, each with empty state and its rule alone.
-func (rs *RuleSet) Test() []TestResult {
+// What they say of resources is put into an inventory of its own; nil knows
+// nothing, and a test that needs one fails.
+func (rs *RuleSet) Test(inventory Inventory) []TestResult {
 	var out []TestResult
 	for _, r := range rs.rules {
 		for _, t := range r.Tests {
-			out = append(out, r.test(t))
+			out = append(out, r.test(t, inventory))
 		}
 	}
 	return out
 }
 
-func (r *Rule) test(t Test) TestResult {
+func (r *Rule) test(t Test, inventory Inventory) TestResult {
 	result := TestResult{Rule: r.ID, Test: t.Name}
 	fail := func(format string, args ...any) TestResult {
 		result.Reason = fmt.Sprintf("%s:%d: ", t.place.File, t.place.Line) + fmt.Sprintf(format, args...)
@@ -41,12 +48,20 @@ func (r *Rule) test(t Test) TestResult {
 	alone := *r
 	alone.counter = &counter{}
 	engine := NewEngine(newRuleSet([]*Rule{&alone}, nil))
+	resources, err := t.resources(inventory)
+	if err != nil {
+		return fail("inventory: %v", err)
+	}
+	engine.SetResources(resources)
 	var findings []event.Finding
 	var last event.Event
 	for i, m := range t.Events {
 		e, err := r.testEvent(m)
 		if err != nil {
 			return fail("event %d: %v", i+1, err)
+		}
+		if resources != nil && e.Time().IsZero() {
+			return fail("event %d has no time: an inventory is asked as of the event's", i+1)
 		}
 		findings = engine.Eval(&e, findings)
 		last = e
@@ -57,6 +72,7 @@ func (r *Rule) test(t Test) TestResult {
 	if fired := len(findings) > 0; fired != t.Fires {
 		in := r.when.NewInput()
 		in.SetEvent(&last)
+		in.SetResources(resources)
 		truth := r.when.Explain(in)
 		result.Explain = &truth
 		if t.Fires {
@@ -66,6 +82,59 @@ func (r *Rule) test(t Test) TestResult {
 	}
 	result.Passed = true
 	return result
+}
+
+// resources puts what the test says of them into an inventory. An item needs no
+// more than type and id: it is then of the first event's account and region, and
+// was recorded long before.
+func (t *Test) resources(inventory Inventory) (expr.Resources, error) {
+	if len(t.Inventory) == 0 {
+		return nil, nil
+	}
+	if inventory == nil {
+		return nil, errors.New("the test lists resources and nobody keeps them here")
+	}
+	var items []event.Event
+	for i, m := range t.Inventory {
+		full := maps.Clone(defaultItem)
+		first := func(keys ...string) any {
+			for _, k := range keys {
+				if v, ok := t.Events[0][k]; ok {
+					return v
+				}
+			}
+			return nil
+		}
+		if v := first("recipientAccountId", "awsAccountId", "accountId", "account_id", "account-id"); v != nil {
+			full["awsAccountId"] = v
+		}
+		if v := first("awsRegion", "region"); v != nil {
+			full["awsRegion"] = v
+		}
+		for k, v := range m {
+			switch k {
+			case "accountId":
+				delete(full, "awsAccountId")
+			case "version":
+				delete(full, "configurationItemVersion")
+			}
+			full[k] = v
+		}
+		e, err := TestEvent(event.ConfigItem, full)
+		if err != nil {
+			return nil, fmt.Errorf("item %d: %w", i+1, err)
+		}
+		if e.Text(event.ConfigResourceType) == "" || e.Text(event.ConfigResourceID) == "" || e.Time().IsZero() {
+			return nil, fmt.Errorf("item %d: want resourceType, resourceId and, when it is given, a good configurationItemCaptureTime", i+1)
+		}
+		items = append(items, e)
+	}
+	return inventory(items)
+}
+
+// defaultItem is what an item of a test's inventory need not say.
+var defaultItem = map[string]any{
+	"configurationItemVersion": "1.3", "configurationItemStatus": "OK", "configurationItemCaptureTime": "2000-01-01T00:00:00Z",
 }
 
 // TestEvent builds an event as tests write them: a CloudTrail record or a Config

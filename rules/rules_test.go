@@ -15,6 +15,8 @@ import (
 
 	"riposte/detect"
 	"riposte/event"
+	"riposte/internal/expr"
+	"riposte/inventory"
 	"riposte/rules"
 	"riposte/samples"
 )
@@ -97,7 +99,9 @@ func TestRulesAreComplete(t *testing.T) {
 }
 
 func TestRulesPassTheirTests(t *testing.T) {
-	for _, r := range load(t).Test() {
+	for _, r := range load(t).Test(func(items []event.Event) (expr.Resources, error) {
+		return inventory.Of(t.Context(), inventory.DefaultConfig(), items)
+	}) {
 		if !r.Passed {
 			explain, _ := json.Marshal(r.Explain)
 			t.Errorf("%s, %q: %s\n%s", r.Rule, r.Test, r.Reason, explain)

@@ -197,7 +197,7 @@ func (env *Env) siblings(parsed *cel.Ast, id int64) (members []string, owner str
 
 // names are the variables and functions of the environment.
 func (env *Env) names() []string {
-	names := append(sortedKeys(env.schema.variables), "in_list")
+	names := append(sortedKeys(env.schema.variables), "in_list", "resource")
 	for name := range env.env.Functions() {
 		if !strings.HasPrefix(name, "riposte_") && strings.Trim(name, "_abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.") == "" {
 			names = append(names, name)

@@ -74,6 +74,9 @@ func newEnv(kind event.Kind, s *schema, o Options) (*Env, error) {
 		opts = append(opts, cel.Variable(name, m.typ))
 	}
 	opts = append(opts, functions(o.Lists)...)
+	if kind != 0 {
+		opts = append(opts, resourceFunctions()...)
+	}
 	env, err := base.Extend(opts...)
 	if err != nil {
 		return nil, fmt.Errorf("make the CEL environment: %w", err)

@@ -57,6 +57,9 @@ type explainer struct{ info *ast.SourceInfo }
 // operands, a comparison or a call by what goes into it.
 func (x *explainer) outline(e ast.Expr) told {
 	o := told{id: e.ID(), text: x.text(e), secret: secret(e)}
+	if e.Kind() == ast.SelectKind && asks(e.AsSelect().Operand()) { // which resource, and as of when
+		o.steps = append(o.steps, x.outline(e.AsSelect().Operand()))
+	}
 	if e.Kind() != ast.CallKind {
 		return o
 	}
@@ -76,6 +79,9 @@ func (x *explainer) outline(e ast.Expr) told {
 			args = append([]ast.Expr{call.Target()}, args...)
 		}
 		for _, a := range args {
+			if asks(e) && a.Kind() == ast.IdentKind {
+				continue // the event, which stands in every question
+			}
 			if k := a.Kind(); k == ast.LiteralKind || k == ast.ListKind && x.constantList(a) {
 				continue
 			}
@@ -175,9 +181,11 @@ func shown(v ref.Val) json.RawMessage {
 	if o, ok := v.(*types.Optional); ok && !o.HasValue() {
 		return json.RawMessage(`"(absent)"`)
 	}
-	switch v.(type) {
+	switch v := v.(type) {
 	case *object, *arnValue, *policy:
 		return json.RawMessage(`"(object)"`)
+	case *resourceValue:
+		return shown(types.String(v.shown()))
 	}
 	native := toNative(v)
 	event.Redact(native)

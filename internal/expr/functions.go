@@ -86,6 +86,7 @@ func functions(lists Lists) []cel.EnvOption {
 var functionCosts = map[string]uint64{
 	"in_cidr": 10, "is_private": 2, "is_public": 2, "glob": 20, "iglob": 30, "ieq": 10, "icontains": 20, "istarts": 10,
 	"iends": 10, listedFunction: 20, "arn": 5, "json": 500, "policy": 500, "cross_account": 20, "allows": 50, "path": 10, "orValue": 1,
+	resourceFunction: 500, "tag": 10, "tagged": 50,
 }
 
 func test1(name string, f func(string) bool) cel.EnvOption {
@@ -210,7 +211,7 @@ func toNative(v ref.Val) any {
 			out = append(out, toNative(e))
 		}
 		return out
-	case *arnValue, *policy, *object:
+	case *arnValue, *policy, *resourceValue, *object:
 		return nil
 	}
 	return v.Value()

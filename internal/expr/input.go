@@ -30,6 +30,12 @@ type Input struct {
 	actor   event.Actor
 	known   bool // actor is read
 	record  ref.Val
+
+	resources Resources
+	earlier   ref.Val // what before is, once it was asked
+	change    string  // of a Config item, with the properties, once it was asked
+	changed   []string
+	asked     bool
 }
 
 // NewInput returns an empty input for programs of the environment.
@@ -47,7 +53,7 @@ func (in *Input) SetEvent(e *event.Event) {
 		in.boxed[f] = nil
 	}
 	in.used = in.used[:0]
-	in.event, in.known, in.record = e, false, nil
+	in.event, in.known, in.record, in.earlier, in.asked = e, false, nil, nil, false
 }
 
 // SetFinding makes the input about f; `event` is the last record of its evidence.
@@ -114,6 +120,15 @@ func (in *Input) who() *event.Actor {
 		in.actor, in.known = in.event.Actor(), true
 	}
 	return &in.actor
+}
+
+// whatChanged is what an item tells of its change.
+func (in *Input) whatChanged() (string, []string) {
+	if !in.asked {
+		in.change, in.changed = in.event.Change()
+		in.asked = true
+	}
+	return in.change, in.changed
 }
 
 // evidence is the last record of a finding.

@@ -349,7 +349,19 @@ func configSchema() *schema {
 		"resourceCreationTime": textField(event.ConfigResourceCreationTime), "messageType": textField(event.ConfigMessageType),
 		"configuration": dynField(event.ConfigConfiguration), "supplementaryConfiguration": dynField(event.ConfigSupplementaryConfiguration),
 		"tags": dynField(event.ConfigTags), "diff": dynField(event.ConfigDiff), "relationships": listField(event.ConfigRelationships),
+		"change": {typ: cel.StringType, field: none,
+			get: func(in *Input) ref.Val { kind, _ := in.whatChanged(); return types.String(kind) },
+			has: func(in *Input) bool { kind, _ := in.whatChanged(); return kind != "" }},
+		"changed": {typ: cel.ListType(cel.StringType), field: none,
+			get: func(in *Input) ref.Val { _, properties := in.whatChanged(); return adapt(properties) },
+			has: func(in *Input) bool { _, properties := in.whatChanged(); return len(properties) > 0 }},
+		"incomplete": {typ: cel.BoolType, field: none,
+			get: func(in *Input) ref.Val { return types.Bool(in.event.Incomplete()) },
+			has: func(in *Input) bool { return in.event.Incomplete() }},
 	})
+	s.variables["before"] = member{typ: resourceType, field: none,
+		get: func(in *Input) ref.Val { return in.before() },
+		has: func(in *Input) bool { r, ok := in.before().(*resourceValue); return ok && r.known }}
 	return s
 }
 

@@ -1,6 +1,7 @@
 package expr
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -107,4 +108,9 @@ func (t *Template) Text(in *Input) (string, error) {
 		b.WriteString(s)
 	}
 	return b.String(), first
+}
+
+// ReadsResources reports whether any expression of the template asks for a resource.
+func (t *Template) ReadsResources() bool {
+	return slices.ContainsFunc(t.parts, func(p part) bool { return p.program != nil && p.program.ReadsResources() })
 }

@@ -9,7 +9,7 @@ import (
 	"cel.dev/cel-go/common/types/ref"
 )
 
-// valueType is a struct that a function returns: arn(s), policy(x).
+// valueType is a struct that a function returns: arn(s), policy(x), resource(s).
 type valueType struct {
 	typ    *cel.Type
 	fields map[string]*types.FieldType
@@ -35,6 +35,7 @@ var valueTypes = map[string]*valueType{
 		"federated":        policyField(cel.ListType(cel.StringType), func(p *policy) any { return p.principals("Federated") }),
 		"wildcard_actions": policyField(cel.ListType(cel.StringType), func(p *policy) any { return p.wildcardActions() }),
 	}},
+	"aws.Resource": {typ: resourceType, fields: resourceFields},
 }
 
 func arnField(get func(*arnValue) string) *types.FieldType {
