@@ -202,7 +202,7 @@ func TestPages(t *testing.T) {
 		"/?q=GITHUBACTIONS":                 {"shop-invoices", "m.rossi stopped"},
 		"/?q=example/shop+invoices":         {"shop-invoices", "m.rossi stopped"},
 		"/?q=nobody":                        {"No incident matches", "m.rossi stopped"},
-		takeover:                            {"without MFA|203.0.113.77|would contain|already contained|refuses|skipped|would send|dry run|iam:PutUserPolicy|no deny policy of ours|taken back when a person agrees|AccessDenied|ATT&amp;CK T1562.008|Why the rule fired|not evaluated|1 raw event", "CloudTrailRecordBody"},
+		takeover:                            {"without MFA|203.0.113.77|would contain|already contained|refuses|skipped|would send|dry run|iam:PutUserPolicy|no deny policy of ours|taken back when a person agrees|AccessDenied|What it was like before the event|1772442845123|ATT&amp;CK T1562.008|Why the rule fired|not evaluated|1 raw event", "CloudTrailRecordBody"},
 		bucket:                              {"web identity|repo:example/shop|through|do nothing|No playbook matches", "would contain"},
 		"/rules":                            {"no such key|1 rule had errors|88\u202f213|T1562.008", ""},
 		"/rules?errors=1":                   {"Bucket made public|Show all rules", "Root user signed in"},

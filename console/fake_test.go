@@ -176,7 +176,8 @@ func takeover() (respond.Incident, []respond.Run) {
 				Reason: "the trail is not logging since 2 minutes", Effect: "management events of all regions are recorded again",
 				Calls: []respond.Call{{Service: "cloudtrail", Operation: "StartLogging", Input: raw(map[string]any{"Name": "main"}), Account: account, Region: "eu-west-1"}},
 				Reads: []respond.Call{{Service: "cloudtrail", Operation: "GetTrailStatus", Input: raw(map[string]any{"Name": "main"}), Account: account, Region: "eu-west-1"}}, Restore: respond.RestoreNever,
-				Before: raw(map[string]any{"IsLogging": false, "StopLoggingTime": start}), Permissions: []string{"cloudtrail:StartLogging", "cloudtrail:GetTrailStatus"},
+				Before:   raw(map[string]any{"IsLogging": false, "StopLoggingTime": start}),
+				Recorded: &event.Resource{Type: "AWS::CloudTrail::Trail", ID: "main", Exists: true, StateID: "1772442845123", Captured: start.Add(-time.Hour), Tags: map[string]any{"owner": "security"}}, Permissions: []string{"cloudtrail:StartLogging", "cloudtrail:GetTrailStatus"},
 			}},
 			{ID: "deny-user", Action: "iam.deny-user", Plan: &respond.Plan{
 				Action: "iam.deny-user", Target: event.Entity{Kind: "iam-user", ID: rossi.ARN}, TargetID: "AIDAEXAMPLEMROSSI", Decision: respond.Contain,
@@ -216,7 +217,7 @@ func hostile() (respond.Incident, []respond.Run) {
 	f.Evidence.Records[0].ID, f.Evidence.Records[0].Raw = evil[1], raw(map[string]any{"userAgent": all, evil[0]: evil[1]})
 	in := incident("hostile", a, evil[0], f)
 	in.Title, in.Account = all, evil[1]
-	p := &respond.Plan{Action: evil[0], Target: event.Entity{Kind: evil[1], ID: all}, TargetID: all, Decision: respond.Contain, Reason: all, Effect: all, Before: raw(all), Permissions: []string{evil[0]}, Warnings: []string{all},
+	p := &respond.Plan{Action: evil[0], Target: event.Entity{Kind: evil[1], ID: all}, TargetID: all, Decision: respond.Contain, Reason: all, Effect: all, Before: raw(all), Recorded: &event.Resource{Type: all, ID: all, Tags: map[string]any{all: all}}, Permissions: []string{evil[0]}, Warnings: []string{all},
 		Calls: []respond.Call{{Service: evil[0], Operation: evil[1], Input: raw(map[string]any{"x": all}), Account: evil[1], Region: bidi}}, Restore: evil[0]}
 	return in, []respond.Run{{ID: evil[1], Playbook: evil[0], PlaybookTitle: all, Incident: in.ID, Finding: f.ID, Mode: evil[1], Status: evil[0], Started: start, Ended: start,
 		Steps: []respond.StepRun{{ID: evil[1], Action: evil[0], Plan: p}, {ID: "e", Action: evil[1], Error: all}, {ID: "s", Action: evil[2], Skipped: all}}}}

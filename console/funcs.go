@@ -21,6 +21,7 @@ func funcs(now func() time.Time) template.FuncMap {
 		"absolute": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
 		"iso":      func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
 		"pretty":   pretty,
+		"document": document,
 		"cut":      cut,
 		"short":    short,
 		"tag":      tag,
@@ -84,6 +85,15 @@ func pretty(raw json.RawMessage) string {
 		b.Write(raw)
 	}
 	return cut(maxDocument, b.String())
+}
+
+// document is a value as JSON, for pretty.
+func document(v any) json.RawMessage {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return nil
+	}
+	return b
 }
 
 // cut shortens s to about n bytes and says by how much.

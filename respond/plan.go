@@ -17,9 +17,10 @@ func RunID(pb *Playbook, f *event.Finding) string { return event.Hash("run", pb.
 
 // planner makes the plans of one run.
 type planner struct {
-	actions map[string]Action
-	env     *expr.Env
-	log     *slog.Logger // nil is silent
+	actions  map[string]Action
+	env      *expr.Env
+	log      *slog.Logger // nil is silent
+	recorder Recorder     // nil is nobody
 }
 
 const (
@@ -102,6 +103,7 @@ func (p *planner) plan(ctx context.Context, run *Run, s *step, f *event.Finding,
 	}
 	plan.Action, plan.Account = s.action, f.Account
 	plan.Key = event.Hash("plan", run.ID, s.id, plan.Target.ID)
+	p.recall(planCtx, plan, f.Time)
 	out.Plan = plan
 	return out
 }

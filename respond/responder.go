@@ -30,6 +30,8 @@ type Config struct {
 	Journal                Journal
 	// NotFound and Conflict are the errors of the tables that mean so.
 	NotFound, Conflict error
+	// Recorder tells what targets were before; nil is nobody.
+	Recorder Recorder
 	// Changed hears of every incident that changed, at least once after each
 	// change, and again when a finding is handled again; nil is nobody.
 	Changed func(ctx context.Context, in *Incident) error
@@ -71,7 +73,7 @@ func New(c Config) (*Responder, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &Responder{Config: c, planner: planner{actions: c.Actions, env: c.Playbooks.env, log: c.Log}}, nil
+	return &Responder{Config: c, planner: planner{actions: c.Actions, env: c.Playbooks.env, log: c.Log, recorder: c.Recorder}}, nil
 }
 
 // HandleFinding folds a finding into its incident and plans the playbooks that

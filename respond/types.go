@@ -162,7 +162,10 @@ type Plan struct {
 	// Restore is auto, approve or never.
 	Restore string `json:"restore,omitempty"`
 	// Before is the target's state as it was read.
-	Before      json.RawMessage `json:"before,omitempty"`
+	Before json.RawMessage `json:"before,omitempty"`
+	// Recorded is the target as AWS Config had recorded it before the event, where
+	// that is known: what it was like before the attack.
+	Recorded    *event.Resource `json:"recorded,omitempty"`
 	Permissions []string        `json:"permissions,omitempty"`
 	Warnings    []string        `json:"warnings,omitempty"`
 	Account     string          `json:"account,omitempty"`
