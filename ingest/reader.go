@@ -156,6 +156,16 @@ func (c *counting) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Head reads how an object begins into p, uncompressed, and returns how much there
+// was: to see what an object is about before it is read.
+func (r *Reader) Head(in io.Reader, p []byte) (int, error) {
+	stream, _, err := r.open.open(in, 0)
+	if err != nil {
+		return 0, err
+	}
+	return io.ReadFull(stream, p)
+}
+
 // read recognises text or JSON by the first byte that says something.
 func (r *Reader) read() error {
 	for {

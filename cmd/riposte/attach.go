@@ -40,5 +40,9 @@ func (f *attachFlags) with(ctx context.Context, do func(*view) error) error {
 	if err != nil {
 		return err
 	}
-	return do(newView(b, s, nil))
+	v := newView(b, s, nil)
+	if v.inventory, err = openInventory(s, b, &c, nil); err != nil {
+		return err
+	}
+	return do(v)
 }

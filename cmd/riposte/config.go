@@ -18,6 +18,7 @@ import (
 	"riposte/internal/problem"
 	"riposte/internal/telemetry"
 	"riposte/internal/yamlfile"
+	"riposte/inventory"
 	"riposte/respond"
 	"riposte/respond/aws"
 	"riposte/respond/notify"
@@ -40,6 +41,8 @@ type Config struct {
 	Lists map[string]ListConfig `yaml:"lists"`
 	// Detect says which rules run.
 	Detect DetectConfig `yaml:"detect"`
+	// Inventory is what is kept of the resources that AWS Config tells of.
+	Inventory inventory.Config `yaml:"inventory"`
 	// Respond says which playbooks plan containment, and how AWS is reached.
 	Respond RespondConfig `yaml:"respond"`
 	// Console is the web console.
@@ -108,6 +111,8 @@ func defaultConfig() Config {
 		Respond: RespondConfig{Mode: respond.DryRun, Builtin: true, Window: time.Hour, Workers: 4},
 		Console: ConsoleConfig{Listen: "127.0.0.1:8180"},
 
+		Inventory: inventory.DefaultConfig(),
+
 		Telemetry: telemetry.DefaultConfig(),
 	}
 }
@@ -172,7 +177,7 @@ func (c *Config) validate(file string) error {
 			bad("%s is not a folder", dir)
 		}
 	}
-	for _, err := range []error{c.Bus.Validate(), c.Telemetry.Validate(), c.Respond.AWS.Validate()} {
+	for _, err := range []error{c.Bus.Validate(), c.Telemetry.Validate(), c.Inventory.Validate(), c.Respond.AWS.Validate()} {
 		for _, e := range unjoin(err) {
 			bad("%v", e)
 		}

@@ -25,6 +25,7 @@ import (
 	"riposte/detect"
 	"riposte/event"
 	"riposte/ingest"
+	"riposte/inventory"
 )
 
 // hunt runs the production engine over files and folders.
@@ -47,7 +48,12 @@ func (p *program) huntCommand() *cobra.Command {
 What a file holds is recognised by its content: CloudTrail {"Records":[...]},
 NDJSON, EventBridge envelopes, LookupEvents output, VPC flow logs, AWS Config
 items and snapshots; plain, gzip or zstd. A broken record costs that record: it
-is counted and shown with its file and place.`,
+is counted and shown with its file and place.
+
+Rules that ask what a resource was like, with resource() or before, are answered
+from the Config items in the same files, as of each event's time. A file counts
+when its first 8 KiB tell of a Config item; of standard input, what came before
+the event counts. With --isolate, each file knows its own items only.`,
 		Example: `  riposte hunt ./logs
   riposte hunt --min-severity high --output json trail.json.gz | jq .title
   zcat flow.log.gz | riposte hunt --fail-on high -`,
@@ -120,6 +126,11 @@ func (h *hunt) run(ctx context.Context, paths []string) error {
 
 	run := &huntRun{hunt: h, rules: rules, files: files, refs: refs, bar: h.progress(refs)}
 	run.out = newOrderedFindings(h.writer(run.bar), len(refs))
+	if !h.isolate {
+		if run.inventory, err = run.gather(ctx, refs, h.workers); err != nil {
+			return err
+		}
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	var next atomic.Int64
 	for range min(h.workers, len(refs)) {
@@ -172,7 +183,9 @@ type huntRun struct {
 	files ingest.Files
 	refs  []ingest.FileRef
 	out   *orderedFindings
-	bar   *progressbar.ProgressBar
+	// inventory is of the Config items in the files, nil when no rule asks.
+	inventory *inventory.Inventory
+	bar       *progressbar.ProgressBar
 
 	files64, events, bytes, skipped, failed atomic.Int64
 
@@ -201,8 +214,20 @@ func (r *huntRun) work(ctx context.Context, next *atomic.Int64) error {
 		if r.isolate && i > 0 {
 			engine = detect.NewEngine(r.rules)
 		}
+		known, err := r.known(ctx, i)
+		if err != nil {
+			return err
+		}
+		if known != nil {
+			engine.SetResources(known.Session(ctx))
+		}
 		sink := ingest.Sink{
-			Emit: func(_ context.Context, b ingest.Batch) error {
+			Emit: func(ctx context.Context, b ingest.Batch) error {
+				if known != nil && r.refs[i].Path == "-" { // which cannot be read twice
+					if err := putItems(ctx, known, b.Events); err != nil {
+						return err
+					}
+				}
 				for j := range b.Events {
 					e := &b.Events[j]
 					if !r.inRange(e) {
@@ -247,6 +272,15 @@ func (r *huntRun) work(ctx context.Context, next *atomic.Int64) error {
 			return err
 		}
 	}
+}
+
+// known is what is known of resources while the ith file is read: with --isolate,
+// what that file alone tells.
+func (r *huntRun) known(ctx context.Context, i int) (*inventory.Inventory, error) {
+	if r.isolate {
+		return r.gather(ctx, r.refs[i:i+1], 1)
+	}
+	return r.inventory, nil
 }
 
 func (r *huntRun) inRange(e *event.Event) bool {

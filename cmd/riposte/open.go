@@ -51,12 +51,15 @@ func openPipeline(ctx context.Context, c Config, tel *telemetry.Telemetry, clien
 	if p.state, err = openState(ctx, p.bus, c.Bus.Replicas); err != nil {
 		return nil, err
 	}
+	if p.inventory, err = openInventory(p.state, p.bus, &c, tel.Logger); err != nil {
+		return nil, err
+	}
 	p.view = newView(p.bus, p.state, p)
 	p.respond, err = respond.New(respond.Config{
 		Mode: c.Respond.Mode, Window: c.Respond.Window, Playbooks: playbooks, Actions: actions,
 		Incidents: p.state.incidents, Books: p.state.books, Runs: p.state.runs, Journal: p.state.journal,
 		NotFound: store.ErrNotFound, Conflict: store.ErrConflict, Log: tel.Logger,
-		Changed: p.announce,
+		Recorder: recorded{p.inventory}, Changed: p.announce,
 		Planned: func(ctx context.Context, s *respond.StepRun) { tel.Planned(ctx, s.Action, s.Decision()) },
 	})
 	return p, err

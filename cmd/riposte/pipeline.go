@@ -18,6 +18,7 @@ import (
 	"riposte/ingest/cloudtrail/lookup"
 	"riposte/internal/bus"
 	"riposte/internal/telemetry"
+	"riposte/inventory"
 	"riposte/respond"
 )
 
@@ -41,8 +42,10 @@ type pipeline struct {
 	sources []ingest.Source
 	stdin   io.Reader
 	state   *state
-	view    *view
-	started time.Time
+	// inventory is what is known of resources.
+	inventory *inventory.Inventory
+	view      *view
+	started   time.Time
 	// lookups keep all that calls LookupEvents below AWS's limit together.
 	lookups *lookup.Limits
 
@@ -154,12 +157,20 @@ func (p *pipeline) evaluate(ctx context.Context, b *bus.Batch) error {
 	engine := p.engine()
 	defer p.engines.Put(engine)
 	engine.findings, engine.ingested = engine.findings[:0], engine.ingested[:0]
+	if err := p.record(ctx, b.Events); err != nil {
+		return err
+	}
+	known := p.inventory.Session(ctx)
+	engine.SetResources(known)
 	for i := range b.Events {
 		e := &b.Events[i]
 		engine.findings = engine.Eval(e, engine.findings)
 		for len(engine.ingested) < len(engine.findings) {
 			engine.ingested = append(engine.ingested, e.Ingested)
 		}
+	}
+	if err := known.Err(); err != nil {
+		return fmt.Errorf("evaluate: %w", err) // a rule that had no answer would be a rule that says no
 	}
 	if err := p.publish(ctx, engine.findings, engine.ingested); err != nil {
 		return err

@@ -159,6 +159,7 @@ func (r *report) step(s *respond.StepRun) {
 			r.detail("before", brief(p.Before, 160))
 		}
 	}
+	r.recorded(p.Recorded)
 	for _, c := range p.Undo {
 		r.call("undo", c)
 	}
@@ -167,6 +168,31 @@ func (r *report) step(s *respond.StepRun) {
 	}
 	for _, warning := range p.Warnings {
 		r.detail("warning", warning)
+	}
+}
+
+// recorded says what the target was like before the event.
+func (r *report) recorded(was *event.Resource) {
+	if was == nil {
+		return
+	}
+	text := "existed"
+	if !was.Exists {
+		text = "was deleted"
+	}
+	text += " as AWS Config recorded it at " + was.Captured.UTC().Format(time.RFC3339)
+	if was.StateID != "" {
+		text += ", state " + was.StateID
+	}
+	r.detail("earlier", text)
+	if r.full {
+		if b, err := json.Marshal(was); err == nil {
+			r.json(b, 8)
+		}
+		return
+	}
+	if b, err := json.Marshal(was.Tags); err == nil && len(was.Tags) > 0 {
+		r.detail("", "tags "+brief(b, 160))
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"riposte/detect"
 	"riposte/event"
 	"riposte/ingest"
+	"riposte/internal/expr"
 	"riposte/internal/problem"
 )
 
@@ -86,13 +87,13 @@ func (p *program) rulesTest() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "test [DIR...]", Short: "Run the tests inside the rules",
 		Example: "  riposte rules test ./rules",
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			flags.take(args)
 			rules, err := flags.load(p.stderr)
 			if err != nil {
 				return err
 			}
-			results := rules.Test()
+			results := rules.Test(testInventory(cmd.Context()))
 			if output == "json" {
 				if err := encodeEach(p.stdout, results); err != nil {
 					return err
@@ -116,6 +117,8 @@ func (p *program) rulesExplain() *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use: "explain RULE EVENT-FILE", Short: "Say why a rule does or does not fire on the events of a file",
+		Long: `explain says of every event in a file why a rule does or does not fire on it.
+What the rule asks of resources is answered from the Config items in the file.`,
 		Example: "  riposte rules explain evasion.trail-stopped event.json",
 		Args:    exactly("a RULE", "an EVENT-FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -137,6 +140,9 @@ func (p *program) rulesExplain() *cobra.Command {
 			}
 			explainer := &explainer{program: p, rules: rules, rule: args[0], output: output}
 			reader := ingest.NewReader()
+			if explainer.resources, err = gatherFor(cmd.Context(), rules, files, refs); err != nil {
+				return err
+			}
 			for _, ref := range refs {
 				if _, err := reader.ReadFile(cmd.Context(), files, ref, explainer.sink()); err != nil {
 					return err
@@ -159,6 +165,8 @@ type explainer struct {
 	rule   string
 	output string
 	events int
+	// resources are what the items in the files tell of.
+	resources expr.Resources
 }
 
 func (x *explainer) sink() ingest.Sink {
@@ -174,7 +182,7 @@ func (x *explainer) explain(_ context.Context, b ingest.Batch) error {
 	for i := range b.Events {
 		e := &b.Events[i]
 		x.events++
-		why, err := x.rules.Explain(x.rule, e)
+		why, err := x.rules.Explain(x.rule, e, x.resources)
 		if err != nil {
 			return err
 		}

@@ -54,6 +54,9 @@ func (p *pipeline) serveMetrics(ctx context.Context, g *errgroup.Group) (string,
 	if err != nil {
 		return "", fmt.Errorf("measure the streams: %w", err)
 	}
+	if err := p.measureInventory(); err != nil {
+		return "", err
+	}
 	l, err := listen(p.cfg.Telemetry.MetricsListen, "telemetry.metrics_listen")
 	if err != nil {
 		return "", err

@@ -16,6 +16,7 @@ import (
 	"riposte/console"
 	"riposte/internal/bus"
 	"riposte/internal/store"
+	"riposte/inventory"
 	"riposte/respond"
 )
 
@@ -26,6 +27,8 @@ type view struct {
 	state *state
 	// pl is this process's pipeline; nil in a command that looks from outside.
 	pl *pipeline
+	// inventory is what a command that looks from outside asks.
+	inventory *inventory.Inventory
 
 	mu        sync.Mutex
 	summaries map[string]respond.Summary
