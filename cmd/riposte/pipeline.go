@@ -16,6 +16,7 @@ import (
 	"riposte/event"
 	"riposte/ingest"
 	"riposte/ingest/cloudtrail/lookup"
+	"riposte/ingest/kinesis"
 	"riposte/internal/bus"
 	"riposte/internal/telemetry"
 	"riposte/inventory"
@@ -48,6 +49,8 @@ type pipeline struct {
 	started   time.Time
 	// lookups keep all that calls LookupEvents below AWS's limit together.
 	lookups *lookup.Limits
+	// streams are the data streams that are read.
+	streams []*kinesis.Source
 
 	// onFinding, when set, sees each new finding once it is acknowledged.
 	onFinding func(*event.Finding)

@@ -11,6 +11,7 @@ import (
 	"riposte/event"
 	"riposte/ingest"
 	"riposte/ingest/cloudtrail/lookup"
+	"riposte/ingest/kinesis"
 	"riposte/ingest/receiver"
 	"riposte/ingest/s3sqs"
 	"riposte/internal/yamlfile"
@@ -28,6 +29,8 @@ type SourceConfig struct {
 	Receiver *receiver.Config `yaml:"receiver"`
 	// Lookup asks CloudTrail for the events of accounts that have no trail.
 	Lookup *lookup.Config `yaml:"lookup"`
+	// Kinesis reads a data stream.
+	Kinesis *kinesis.Config `yaml:"kinesis"`
 }
 
 // sourceTable names every source that a configuration may have.
@@ -36,6 +39,7 @@ var sourceTable = []sourceKind{
 	kindOfSource("s3", "{queue: URL}", func(s *SourceConfig) *s3sqs.Config { return s.S3 }, (*pipeline).s3),
 	kindOfSource("receiver", "{keys: [env:RIPOSTE_RECEIVER_KEY]}", func(s *SourceConfig) *receiver.Config { return s.Receiver }, (*pipeline).receiver),
 	kindOfSource("lookup", `{accounts: ["111122223333"]}`, func(s *SourceConfig) *lookup.Config { return s.Lookup }, (*pipeline).lookup),
+	kindOfSource("kinesis", "{stream: ARN}", func(s *SourceConfig) *kinesis.Config { return s.Kinesis }, (*pipeline).kinesis),
 }
 
 // sourceKind is one row of the table.

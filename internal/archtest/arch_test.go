@@ -31,6 +31,7 @@ var rooms = map[string][]string{
 	"ingest/cloudtrail/...":    {"event", "ingest/cloudtrail/...", "internal/awsaccess"},
 	"ingest/cloudtrail/lookup": {"event", "ingest", "ingest/accounts", "internal/awsaccess"},
 	"ingest/accounts":          {"internal/awsaccess"},
+	"ingest/kinesis":           {"event", "ingest", "internal/awsaccess"},
 	"ingest/receiver":          {"event", "ingest", "internal/secret"},
 	"detect/...":               {"event", "internal/expr", "internal/problem", "internal/yamlfile", "detect/..."},
 	"respond/...":              {"event", "internal/expr", "internal/problem", "internal/secret", "internal/yamlfile", "respond/..."},

@@ -75,6 +75,7 @@ type Server struct {
 
 	lookups      lookups
 	organization *Organization
+	kinesis      kinesis
 }
 
 // New starts an endpoint on loopback. account is whose the plain credentials are.
@@ -315,6 +316,8 @@ func (s *Server) route(r *http.Request, req *request) handler {
 		return cloudTrail[req.operation]
 	case "sqs":
 		return s.sqs(r, req)
+	case "kinesis":
+		return s.kinesisCall(r, req)
 	case "s3":
 		if id := r.Header.Get("X-Amz-Account-Id"); id != "" {
 			req.service, req.account = "s3control", id
@@ -353,7 +356,7 @@ func answer(w http.ResponseWriter, req *request, out any, err error) {
 		}
 	}
 	var buf bytes.Buffer
-	if version := map[string]string{"cloudtrail": "1.1", "organizations": "1.1", "sqs": "1.0"}[req.service]; version != "" {
+	if version := map[string]string{"cloudtrail": "1.1", "organizations": "1.1", "kinesis": "1.1", "sqs": "1.0"}[req.service]; version != "" {
 		w.Header().Set("Content-Type", "application/x-amz-json-"+version)
 		if failed {
 			w.WriteHeader(f.status)

@@ -1,8 +1,8 @@
 // Package awsfake is an AWS endpoint for tests and for the demo: an HTTP server
 // that the real SDK talks to, with a small world of accounts behind it. It speaks
 // the protocols of the services it has (the query protocol of IAM, EC2 and STS,
-// JSON of CloudTrail, Organizations and SQS, XML over REST of S3 and S3 Control) and behaves badly
-// when it is told to: it throttles, loses replies after doing the work, shows writes
+// JSON of CloudTrail, Organizations, Kinesis and SQS, XML over REST of S3 and
+// S3 Control) and behaves badly when it is told to: it throttles, loses replies after doing the work, shows writes
 // late, refuses, answers with HTML, cuts bodies short, delivers twice. It checks no
 // signatures and evaluates no policies; Authorize asks the test instead.
 //
