@@ -14,6 +14,7 @@ type Engine struct {
 	state  State
 	inputs map[event.Kind]*expr.Input
 	memos  map[event.Kind][]*memo
+	known  map[event.Kind][]*verdicts
 
 	resources expr.Resources
 
@@ -27,18 +28,22 @@ type Engine struct {
 	input *expr.Input
 	out   []event.Finding
 	try   func(i int32)
+	rule  *Rule
+	part  *expr.Part
+	judge func() expr.Verdict
 }
 
 // NewEngine returns an engine with empty state.
 func NewEngine(rs *RuleSet) *Engine {
-	en := &Engine{set: rs, state: Stateless{}, inputs: map[event.Kind]*expr.Input{}, memos: map[event.Kind][]*memo{}}
+	en := &Engine{set: rs, state: Stateless{}, inputs: map[event.Kind]*expr.Input{}, memos: map[event.Kind][]*memo{}, known: map[event.Kind][]*verdicts{}}
 	most := 0
 	for kind, ix := range rs.indexes {
 		en.memos[kind] = ix.memos()
+		en.known[kind] = ix.verdicts()
 		most = max(most, len(ix.rules))
 	}
 	en.tried = make([]uint64, most)
-	en.try = en.consider
+	en.try, en.judge = en.consider, en.verdict
 	return en
 }
 
@@ -91,9 +96,30 @@ func (en *Engine) consider(i int32) {
 		return
 	}
 	en.tried[i] = en.turn
-	if en.ix.predicates[i].Holds(en.event) {
-		en.evaluate(en.ix.rules[i])
+	if !en.ix.predicates[i].Holds(en.event) {
+		return
 	}
+	r := en.ix.rules[i]
+	if v := en.known[en.event.Kind][i]; v != nil {
+		en.rule, en.part = r, v.part
+		switch v.of(en.event, en.judge) {
+		case expr.Never:
+			return
+		case expr.Always:
+			en.hit(r, en.inputFor(r))
+			return
+		}
+	}
+	en.evaluate(r)
+}
+
+// verdict is what the part of the rule that may be remembered says.
+func (en *Engine) verdict() expr.Verdict {
+	v := en.part.Verdict(en.inputFor(en.rule))
+	if v != expr.Open { // otherwise the whole condition is evaluated, and counted
+		en.rule.counter.evaluated.Add(1)
+	}
+	return v
 }
 
 func (en *Engine) evaluate(r *Rule) {
@@ -107,9 +133,12 @@ func (en *Engine) evaluate(r *Rule) {
 		r.counter.fail(err)
 		return
 	}
-	if !hit {
-		return
+	if hit {
+		en.hit(r, in)
 	}
+}
+
+func (en *Engine) hit(r *Rule, in *expr.Input) {
 	r.counter.hits.Add(1)
 	en.out = en.state.Observe(r, en.event, r.finding(en.event, in), en.out)
 }

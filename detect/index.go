@@ -20,6 +20,8 @@ type index struct {
 	rules []*Rule
 	// predicates are the rules', side by side: most candidates end here.
 	predicates []expr.Predicate
+	// parts are what engines remember verdicts of.
+	parts []*expr.Part
 
 	fields []equalities
 	texts  []fieldLiterals
@@ -42,7 +44,7 @@ type fieldLiterals struct {
 }
 
 func newIndex(kind event.Kind, rules []*Rule) *index {
-	ix := &index{rules: rules, predicates: make([]expr.Predicate, len(rules))}
+	ix := &index{rules: rules, predicates: make([]expr.Predicate, len(rules)), parts: parts(kind, rules)}
 	eq := map[event.Field]map[string][]int32{}
 	words, owners := map[event.Field][]string{}, map[event.Field][]int32{}
 	folded := map[event.Field][]int32{}

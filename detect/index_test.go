@@ -128,7 +128,7 @@ func (g *generator) condition(d *dialect, depth int) string {
 		case 2:
 			return f + " > 21.5"
 		}
-		return f + one(g, " == ", " == ", " > ", " != ", " <= ") + n
+		return f + one(g, " == ", " == ", " > ", " >= ", " != ", " <= ") + n
 	}
 	f := one(g, d.texts...)
 	w := quoted(g.word())

@@ -16,9 +16,9 @@ func telling(kind event.Kind, p expr.Predicate) expr.Clause {
 		likely, ok := 0.0, true
 		for _, a := range c {
 			// An absent field is not looked up, what is mentioned somewhere has
-			// no text to look up, and a literal of one or two
+			// no text to look up, nor has a number that is at least another, and a literal of one or two
 			// bytes occurs in nearly every text.
-			if a.Value == "" || a.Op == expr.Mentions || len(a.Value) < 3 && (a.Op != expr.Equals || a.Fold) {
+			if a.Value == "" || a.Op == expr.Mentions || a.Op == expr.AtLeast || len(a.Value) < 3 && (a.Op != expr.Equals || a.Fold) {
 				ok = false
 				break
 			}

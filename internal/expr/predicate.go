@@ -2,8 +2,10 @@ package expr
 
 import (
 	"regexp/syntax"
+	"strconv"
 	"strings"
 
+	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
@@ -23,6 +25,9 @@ const (
 	// Mentions is about a free-form field: its bytes hold the value, or an escape
 	// behind which it may stand. It cannot be filed, only checked.
 	Mentions
+	// AtLeast is about a field of a whole number: it is the value or more. It cannot
+	// be filed either.
+	AtLeast
 )
 
 // Atom is one test of a hot field's text; an absent field is "".
@@ -83,6 +88,8 @@ func (a *Atom) Match(s string) bool {
 		return strings.HasSuffix(s, a.Value)
 	case Mentions:
 		return mentions([]byte(s), a.Value)
+	case AtLeast:
+		return len(s) >= len(a.Value) && canonicalInt(s) && (len(s) > len(a.Value) || s >= a.Value)
 	}
 	return strings.Contains(s, a.Value)
 }
@@ -168,7 +175,23 @@ func (env *Env) operand(e ast.Expr) Predicate {
 	if !ok {
 		return nil
 	}
+	if name == operators.GreaterEquals || name == operators.Greater {
+		return atLeast(m, name, right.AsLiteral())
+	}
 	return compared(m.field, name, value)
+}
+
+// atLeast derives the clause of a comparison of a number with a constant above 0,
+// which a field that is absent or no number, that is, 0, does not pass.
+func atLeast(m member, function string, literal any) Predicate {
+	n, ok := literal.(types.Int)
+	if !ok || m.typ != cel.IntType || n <= 0 || n > 1e17 {
+		return nil
+	}
+	if function == operators.Greater {
+		n++
+	}
+	return Predicate{{{Field: m.field, Op: AtLeast, Value: strconv.FormatInt(int64(n), 10)}}}
 }
 
 // is is the predicate of a flag.
