@@ -49,7 +49,7 @@ func TestExplanationIsTheVerdict(t *testing.T) {
 		}
 		for _, test := range r.Tests {
 			for _, m := range test.Events {
-				e, err := TestEvent(r.Source, m)
+				e, err := r.TestEvent(m)
 				if err != nil {
 					t.Fatal(err)
 				}

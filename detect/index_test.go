@@ -358,7 +358,7 @@ func TestEvalEqualsEvalAllOnSamples(t *testing.T) {
 		for _, r := range pair.indexed.set.Rules() {
 			for _, test := range r.Tests {
 				for _, m := range test.Events {
-					e, err := TestEvent(r.Source, m)
+					e, err := r.TestEvent(m)
 					if err != nil {
 						t.Fatal(err)
 					}

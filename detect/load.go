@@ -14,6 +14,7 @@ import (
 	"riposte/internal/expr"
 	"riposte/internal/problem"
 	"riposte/internal/yamlfile"
+	"riposte/logs"
 )
 
 // Options of a load.
@@ -21,7 +22,7 @@ type Options struct {
 	// Lists are the named lists that rules may test; nil is none.
 	Lists expr.Lists
 	// Logs are the mappings of logs that are not AWS's, by name, which rules of
-	// source log are about.
+	// source log are about; nil is those that riposte ships.
 	Logs map[string]*event.Mapping
 	// MaxCost bounds a rule's cost; 0 is expr.DefaultMaxCost.
 	MaxCost uint64
@@ -77,6 +78,11 @@ func Load(fsys fs.FS, o Options) (*RuleSet, error) {
 func LoadAll(folders []Folder, o Options) (*RuleSet, error) {
 	var list problem.List
 	var rules []*Rule
+	if o.Logs == nil {
+		var err error
+		o.Logs, err = logs.Shipped()
+		list.AddErr("", err)
+	}
 	envs := &environments{o: expr.Options{Lists: o.Lists, MaxCost: o.MaxCost}, logs: o.Logs, made: map[event.Kind]*expr.Env{}}
 	var files []loaded
 	for _, folder := range folders {

@@ -56,7 +56,7 @@ func (r *Rule) test(t Test, inventory Inventory) TestResult {
 	var findings []event.Finding
 	var last event.Event
 	for i, m := range t.Events {
-		e, err := r.testEvent(m)
+		e, err := r.TestEvent(m)
 		if err != nil {
 			return fail("event %d: %v", i+1, err)
 		}
@@ -151,7 +151,8 @@ func TestEvent(kind event.Kind, m map[string]any) (event.Event, error) {
 	return event.Decode(kind, raw)
 }
 
-func (r *Rule) testEvent(m map[string]any) (event.Event, error) {
+// TestEvent builds an event for the rule, of its log where it is about one.
+func (r *Rule) TestEvent(m map[string]any) (event.Event, error) {
 	if r.Source != event.Log {
 		return TestEvent(r.Source, m)
 	}

@@ -10,7 +10,9 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"riposte/detect"
 	"riposte/event"
+	"riposte/logs"
 	"riposte/rules"
 	"riposte/samples"
 )
@@ -170,14 +172,37 @@ func twins(t *testing.T) []twin {
 type ruleTest struct {
 	Rule  string
 	Kind  event.Kind
+	Log   *event.Mapping
 	Name  string         `yaml:"name"`
 	Fires bool           `yaml:"fires"`
 	Event map[string]any `yaml:"event"`
 }
 
+func (r ruleTest) event() (event.Event, error) {
+	if r.Kind != event.Log {
+		return detect.TestEvent(r.Kind, r.Event)
+	}
+	raw, err := json.Marshal(r.Event)
+	if err != nil {
+		return event.Event{}, err
+	}
+	return r.decode(raw)
+}
+
+func (r ruleTest) decode(raw []byte) (event.Event, error) {
+	if r.Kind == event.Log {
+		return event.DecodeLog(r.Log, raw)
+	}
+	return event.Decode(r.Kind, raw)
+}
+
 func ruleTests(t *testing.T) []ruleTest {
 	t.Helper()
 	names, err := fs.Glob(rules.FS, "*/*.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mappings, err := logs.Shipped()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,6 +214,7 @@ func ruleTests(t *testing.T) []ruleTest {
 		}
 		var file struct {
 			Source event.Kind `yaml:"source"`
+			Log    string     `yaml:"log"`
 			Tests  []ruleTest `yaml:"tests"`
 		}
 		if err := yaml.Unmarshal(data, &file); err != nil {
@@ -196,7 +222,7 @@ func ruleTests(t *testing.T) []ruleTest {
 		}
 		for _, test := range file.Tests {
 			test.Rule = strings.ReplaceAll(strings.TrimSuffix(name, path.Ext(name)), "/", ".")
-			test.Kind = file.Source
+			test.Kind, test.Log = file.Source, mappings[file.Log]
 			out = append(out, test)
 		}
 	}

@@ -11,6 +11,8 @@
 //	impact        data and accounts destroyed, services abused
 //	posture       AWS Config items in a state that invites the above
 //	flow          VPC flow log records
+//	detectors     what AWS's own detectors found: GuardDuty, Security Hub, Insights, Config rules
+//	logs          GitHub, Okta, Kubernetes, Vault, Suricata
 //
 // A rule's id is its folder and file name: evasion/trail-stopped.yaml is
 // evasion.trail-stopped. Adding a rule is adding a file.

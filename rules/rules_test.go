@@ -84,7 +84,7 @@ func TestRulesAreComplete(t *testing.T) {
 			t.Errorf("%s: a title is not a sentence: %q", r.ID, r.Title)
 		}
 	}
-	for _, category := range []string{"identity", "evasion", "exfiltration", "network", "compute", "secrets", "persistence", "impact", "posture", "flow"} {
+	for _, category := range []string{"identity", "evasion", "exfiltration", "network", "compute", "secrets", "persistence", "impact", "posture", "flow", "detectors", "logs"} {
 		t.Logf("%-13s %3d rules", category, perCategory[category])
 		if perCategory[category] == 0 {
 			t.Errorf("no rule in category %s", category)

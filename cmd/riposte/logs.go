@@ -2,14 +2,13 @@ package main
 
 import (
 	"fmt"
-	"io/fs"
 	"maps"
 	"slices"
 
 	"riposte/event"
 	"riposte/internal/problem"
 	"riposte/internal/yamlfile"
-	shippedlogs "riposte/logs"
+	"riposte/logs"
 )
 
 // LogConfig is the mapping of a log that is not AWS's.
@@ -21,28 +20,11 @@ type LogConfig struct {
 // mappings are those of the logs that riposte ships and of the configuration,
 // which may replace a shipped one. The error is a problem.List.
 func (c *Config) mappings(file string) (map[string]*event.Mapping, error) {
-	out := map[string]*event.Mapping{}
 	var list problem.List
-	err := fs.WalkDir(shippedlogs.FS, ".", func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		data, err := shippedlogs.FS.ReadFile(name)
-		if err != nil {
-			return err
-		}
-		var l LogConfig
-		if err := yamlfile.Decode("logs/"+name, data, &l); err != nil {
-			return err
-		}
-		m, err := event.NewMapping(l.MappingSpec)
-		if err != nil {
-			return fmt.Errorf("logs/%s: %w", name, err)
-		}
-		out[m.Log()] = m
-		return nil
-	})
-	list.AddErr("", err)
+	out, err := logs.Shipped()
+	if err != nil {
+		return nil, err
+	}
 	mine := map[string]bool{}
 	for i := range c.Logs {
 		l := &c.Logs[i]

@@ -34,8 +34,12 @@ func TestScript(t *testing.T) {
 		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("SAMPLES", filepath.Join(env.WorkDir, "samples"))
+			env.Setenv("LOGS", filepath.Join(env.WorkDir, "logs"))
 			env.Setenv("NO_COLOR", "1")
 			env.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+			if err := os.CopyFS(filepath.Join(env.WorkDir, "logs"), os.DirFS("../../logs/testdata")); err != nil {
+				return err
+			}
 			return os.CopyFS(filepath.Join(env.WorkDir, "samples"), samples.FS)
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
