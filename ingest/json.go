@@ -292,7 +292,7 @@ func (r *Reader) unwrap(raw []byte, offset, line int64, depth int) (known bool, 
 			if err != nil {
 				return false, nil
 			}
-			v = afterWords([]byte(parsed.(string)))
+			v = AfterWords([]byte(parsed.(string)))
 		}
 		if len(v) == 0 || v[0] != '{' {
 			return false, nil
@@ -320,9 +320,9 @@ func (r *Reader) unwrap(raw []byte, offset, line int64, depth int) (known bool, 
 	return r.wrappedLine(raw, offset, line)
 }
 
-// afterWords is a text from where its JSON begins: Config writes words for people
+// AfterWords is a text from where its JSON begins: Config writes words for people
 // before an oversized notification, in which a brace may stand too.
-func afterWords(text []byte) []byte {
+func AfterWords(text []byte) []byte {
 	for i, tries := bytes.IndexByte(text, '{'), 0; i >= 0 && tries < maxBraces; tries++ {
 		if n, err := event.SkipValue(text[i:]); err == nil && len(bytes.TrimSpace(text[i+n:])) == 0 {
 			return text[i:]

@@ -99,7 +99,7 @@ func (w *worker) telemetry(ctx context.Context, m sqstypes.Message, body []byte,
 	// batch is named after it.
 	stats, err := w.bodies.Read(ctx, ingest.Object{
 		Source: "sqs", Name: place, Identity: event.Hash("message", string(body)), Delivered: sent(m), Log: w.cfg.Mapping,
-	}, bytes.NewReader(body), w.sink)
+	}, bytes.NewReader(ingest.AfterWords(body)), w.sink)
 	var refused *ingest.DeliveryError
 	switch {
 	case errors.As(err, &refused) || ctx.Err() != nil && err != nil:

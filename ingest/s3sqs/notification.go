@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 
+	"riposte/ingest"
 	"riposte/ingest/s3object"
 )
 
@@ -69,7 +70,7 @@ var errNoNotification = errors.New("the message is neither a notification of a n
 func objects(body []byte) ([]s3object.Object, error) { return unwrap(body, 0) }
 
 func unwrap(body []byte, depth int) ([]s3object.Object, error) {
-	body = bytes.TrimSpace(body)
+	body = ingest.AfterWords(bytes.TrimSpace(body))
 	if bytes.HasPrefix(body, []byte("CloudTrail validation message")) {
 		return nil, nil // what CloudTrail sends when a trail gets its topic
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"github.com/klauspost/compress/gzip"
 
+	"riposte/event"
 	"riposte/ingest"
 	"riposte/ingest/s3object"
 	"riposte/internal/awsaccess"
@@ -43,6 +44,8 @@ type rig struct {
 	meter   tally
 	// before, when set, decides whether a batch or broken record is taken.
 	before func(ctx context.Context) error
+	// see, when set, is shown each event.
+	see func(e *event.Event)
 }
 
 // tally is a meter.
@@ -127,6 +130,9 @@ func (r *rig) sink() ingest.Sink {
 			var ids []string
 			for i := range b.Events {
 				ids = append(ids, strings.Clone(b.Events[i].ID()))
+				if r.see != nil {
+					r.see(&b.Events[i])
+				}
 			}
 			r.mu.Lock()
 			defer r.mu.Unlock()

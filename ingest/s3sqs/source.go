@@ -32,6 +32,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"riposte/ingest"
+	"riposte/ingest/awsconfig"
 	"riposte/ingest/s3object"
 	"riposte/internal/awsaccess"
 )
@@ -52,6 +53,7 @@ type Source struct {
 	queue  *sqs.Client
 	store  *s3object.Store
 	meter  Meter
+	items  *awsconfig.Fetcher
 
 	// How long things take, which tests shorten.
 	extend time.Duration                    // between extensions of visibility
@@ -81,14 +83,16 @@ func New(ctx context.Context, c Config, log *slog.Logger, meter Meter, opts ...f
 		return nil, err
 	}
 	log = log.With("source", c.Queue)
-	return &Source{
+	s := &Source{
 		cfg: c, log: log, access: access, queue: sqs.NewFromConfig(cfg), meter: meter,
 		store: s3object.New(access, cfg, s3object.Options{
 			Source: sourceName, Limit: c.MaxObjectBytes, LimitKey: "s3.max_object_bytes", Policy: policyFile, Mapping: c.Mapping, Log: log, Meter: meter,
 			SkipHint: "leave such keys out with s3.prefixes, s3.suffixes or s3.skip",
 		}),
 		extend: c.Visibility / 3, rest: rest, pause: s3object.Exponential,
-	}, nil
+	}
+	s.items = awsconfig.New(access, s.store, awsconfig.Options{Log: log, Meter: meter})
+	return s, nil
 }
 
 // rest grows with how often a message was received, from 15 seconds to 15 minutes.
@@ -104,6 +108,9 @@ func (s *Source) Run(ctx context.Context, sink ingest.Sink) error {
 			return nil
 		}
 		return err
+	}
+	if sink.Expand == nil {
+		sink.Expand = s.items.Expand
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	for range s.cfg.Receivers {

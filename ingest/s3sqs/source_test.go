@@ -3,6 +3,7 @@ package s3sqs
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/cenkalti/backoff/v5"
 
+	"riposte/event"
 	"riposte/ingest"
 	"riposte/ingest/s3object"
 	"riposte/internal/awsaccess"
@@ -584,5 +586,44 @@ func TestConfig(t *testing.T) {
 	}
 	if c := (Config{Skip: []string{}}).withDefaults(); !c.wants("x/CloudTrail-Digest/y") {
 		t.Error("an empty skip does not read all")
+	}
+}
+
+// TestConfigMessages: what Config puts on its topic is read, fetched whole where
+// it was too large, and never a dead letter.
+func TestConfigMessages(t *testing.T) {
+	const oversized = `{"configurationItemSummary":{"changeType":"UPDATE","configurationItemCaptureTime":"2026-03-02T09:14:05.123Z","configurationStateId":"1772442845123","awsAccountId":"111122223333","configurationItemStatus":"OK","resourceType":"AWS::EC2::SecurityGroup","resourceId":"sg-1","awsRegion":"eu-west-1"},"s3DeliverySummary":{"s3BucketLocation":"flat/AWSLogs/111122223333/Config/eu-west-1/2026/3/2/OversizedChangeNotification/AWS::EC2::SecurityGroup/sg-1/x_1.json.gz","errorCode":null},"messageType":"OversizedConfigurationItemChangeNotification"}`
+	const whole = `{"configurationItem":{"configurationItemCaptureTime":"2026-03-02T09:14:05.123Z","configurationStateId":"1772442845123","awsAccountId":"111122223333","resourceType":"AWS::EC2::SecurityGroup","resourceId":"sg-1","awsRegion":"eu-west-1","configuration":{"groupName":"wide"}},"messageType":"ConfigurationItemChangeNotification"}`
+	words := "View the Timeline for this Resource: {x}\nNew State Record Summary:\n" + oversized
+	inSNS := func(message string) string {
+		b, err := json.Marshal(map[string]string{"Type": "Notification", "Message": message})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	r := newRig(t, awsfake.Queue{}, nil)
+	var configured []bool
+	r.see = func(e *event.Event) { configured = append(configured, e.Has(event.ConfigConfiguration)) }
+	r.src.cfg.Receivers = 1
+	r.fake.Store("flat", "AWSLogs/111122223333/Config/eu-west-1/2026/3/2/OversizedChangeNotification/AWS::EC2::SecurityGroup/sg-1/x_1.json.gz", awsfake.Blob{Body: []byte(whole)})
+	r.fake.Store("flat", "AWSLogs/111122223333/Config/ConfigWritabilityCheckFile", awsfake.Blob{})
+	for _, body := range []string{
+		inSNS(oversized), inSNS(words), words, `{"source":"aws.config","detail-type":"Config Configuration Item Change","detail":` + oversized + `}`,
+		inSNS(`{"messageType":"ConfigurationSnapshotDeliveryStarted","configSnapshotId":"x"}`), inSNS(`{"messageType":"ConfigRulesEvaluationStarted","configRuleNames":["r"]}`),
+		`{"messageType":"ConfigRulesEvaluationStarted","configRuleNames":["r"]}`,
+		inSNS(`{"messageType":"ConfigurationHistoryDeliveryCompleted","s3Bucket":"flat","s3ObjectKey":"AWSLogs/111122223333/Config/ConfigWritabilityCheckFile"}`),
+	} {
+		r.fake.Send("q", body, 0)
+	}
+	r.drain()
+	if len(r.broken) > 0 {
+		t.Errorf("set aside: %+v", r.broken)
+	}
+	if len(configured) != 4 || slices.Contains(configured, false) {
+		t.Errorf("of 4 items, whole: %v\n%s", configured, r.log)
+	}
+	if n := r.meter.of("config-items-fetched"); n != 4 {
+		t.Errorf("%d items fetched", n)
 	}
 }

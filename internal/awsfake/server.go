@@ -76,6 +76,7 @@ type Server struct {
 	lookups      lookups
 	organization *Organization
 	kinesis      kinesis
+	history      []Item
 }
 
 // New starts an endpoint on loopback. account is whose the plain credentials are.
@@ -303,7 +304,7 @@ func (s *Server) route(r *http.Request, req *request) handler {
 			return s.describeRegions
 		}
 		return map[string]map[string]handler{"iam": iam, "ec2": ec2, "sts": sts}[req.service][req.operation]
-	case "cloudtrail", "organizations":
+	case "cloudtrail", "organizations", "config":
 		target := r.Header.Get("X-Amz-Target")
 		req.operation = target[strings.LastIndexByte(target, '.')+1:]
 		json.Unmarshal(req.body, &req.json)
@@ -312,6 +313,8 @@ func (s *Server) route(r *http.Request, req *request) handler {
 			return s.lookupEvents
 		case "ListAccounts":
 			return s.listAccounts
+		case "GetResourceConfigHistory":
+			return s.configHistory
 		}
 		return cloudTrail[req.operation]
 	case "sqs":
@@ -356,7 +359,7 @@ func answer(w http.ResponseWriter, req *request, out any, err error) {
 		}
 	}
 	var buf bytes.Buffer
-	if version := map[string]string{"cloudtrail": "1.1", "organizations": "1.1", "kinesis": "1.1", "sqs": "1.0"}[req.service]; version != "" {
+	if version := map[string]string{"cloudtrail": "1.1", "organizations": "1.1", "kinesis": "1.1", "config": "1.1", "sqs": "1.0"}[req.service]; version != "" {
 		w.Header().Set("Content-Type", "application/x-amz-json-"+version)
 		if failed {
 			w.WriteHeader(f.status)
