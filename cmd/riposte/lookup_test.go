@@ -16,6 +16,25 @@ import (
 	"riposte/internal/awsfake"
 )
 
+// TestDrainedLookup: a look into the past ends by itself when all is delivered.
+func TestDrainedLookup(t *testing.T) {
+	fake := awsfake.New(&awsfake.World{Accounts: map[string]*awsfake.Account{"111122223333": {}}}, "111122223333")
+	defer fake.Close()
+	at := time.Now().Add(-30 * 24 * time.Hour).UTC().Truncate(time.Second)
+	for i, when := range []time.Time{at, at.Add(time.Hour), at.Add(2 * time.Hour)} {
+		fake.Record("111122223333", "us-east-1", awsfake.Recorded{ID: fmt.Sprint(i), Time: when,
+			Raw: fmt.Sprintf(`{"eventVersion":"1.11","eventID":"%d","eventTime":%q,"eventSource":"iam.amazonaws.com","eventName":"GetUser","awsRegion":"us-east-1"}`, i, when.Format(time.RFC3339))})
+	}
+	dir := t.TempDir()
+	data, file := filepath.Join(dir, "data"), filepath.Join(dir, "riposte.yaml")
+	write(t, file, fmt.Sprintf("data_dir: %s\nroles: [ingest]\nsources: [{lookup: {accounts: [\"111122223333\"], regions: [us-east-1], since: 721h, until: %q}}]\n", data, at.Add(time.Hour).Format(time.RFC3339)))
+	p := startWith(t, []string{"AWS_ENDPOINT_URL=" + fake.URL(), "AWS_MAX_ATTEMPTS=", "AWS_CONFIG_FILE=" + filepath.Join(dir, "none"), "AWS_SHARED_CREDENTIALS_FILE=" + filepath.Join(dir, "none")}, "run", "--drain", "--config", file)
+	p.end()
+	if got := audit(t, data).events; !slices.Equal(got, []string{"0", "1"}) {
+		t.Errorf("%q are stored, want what happened until then", got)
+	}
+}
+
 // TestKilledLookup kills the real process with SIGKILL again and again while it
 // looks up what is new and catches up with what is old in two accounts and two
 // regions, at AWS's own limit, while events go on to appear: every event is in

@@ -202,6 +202,11 @@ func (p *pipeline) s3(ctx context.Context, c *s3sqs.Config) (ingest.Source, erro
 }
 
 func (p *pipeline) receiver(_ context.Context, c *receiver.Config) (ingest.Source, error) {
+	log, err := p.cfg.mapping(c.Log)
+	if err != nil {
+		return nil, err
+	}
+	c.Mapping = log
 	return receiver.New(*c, p.log)
 }
 

@@ -35,6 +35,11 @@ type Config struct {
 	// FlowFormat names the columns of the flow log records in the stream, which
 	// have no header: the format of the flow log. Empty guesses it.
 	FlowFormat string `yaml:"flow_format"`
+	// Log names the log whose JSON records the stream holds; empty recognises
+	// AWS's telemetry.
+	Log string `yaml:"log"`
+	// Mapping is that of Log.
+	Mapping *event.Mapping `yaml:"-"`
 }
 
 // What Config means where it is silent.

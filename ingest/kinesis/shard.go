@@ -164,7 +164,7 @@ func (r *shard) deliver(ctx context.Context, reader *ingest.Reader, rec *types.R
 	number := text(rec.SequenceNumber)
 	o := ingest.Object{
 		Source: "kinesis", Name: r.cfg.Stream + "/" + r.id + "/" + number, Identity: event.Hash("kinesis", r.Source.key(), r.id, number),
-		Limit: r.cfg.MaxRecordBytes, Ingested: r.now().UTC(), FlowFormat: r.format,
+		Limit: r.cfg.MaxRecordBytes, Ingested: r.now().UTC(), FlowFormat: r.format, Log: r.cfg.Mapping,
 	}
 	if rec.ApproximateArrivalTimestamp != nil {
 		o.Delivered = rec.ApproximateArrivalTimestamp.UTC()

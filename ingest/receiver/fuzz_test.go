@@ -22,21 +22,23 @@ func FuzzBody(f *testing.F) {
 	f.Add([]byte(packed(f, bytes.Repeat([]byte(" "), 1<<20))), "application/json", "gzip")
 	f.Add([]byte(`{"Records":[{"eventVersion":"1`), "application/json", "identity")
 	f.Add([]byte("2 1 eni-1 1.1.1.1 2.2.2.2 1 2 6 1 1 1 2 ACCEPT OK\n"), "", "")
-	src, err := New(Config{Listen: "127.0.0.1:0", Keys: []string{"env:RIPOSTE_TEST_KEY"}, MaxBodyBytes: 64 << 10, Timeout: time.Minute}, nil)
+	src, err := New(Config{Listen: "127.0.0.1:0", Keys: []string{"env:RIPOSTE_TEST_KEY"}, MaxBodyBytes: 16 << 10, MaxInFlight: 1, Timeout: time.Minute}, nil)
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Cleanup(func() { src.listener.Close() })
+	var emit ingest.Emit
+	h := src.server(ingest.Sink{Emit: func(ctx context.Context, b ingest.Batch) error { return emit(ctx, b) }})
 	f.Fuzz(func(t *testing.T, body []byte, kind, encoding string) {
 		var runs [2][]string
 		var statuses [2]int
 		for i := range runs {
 			events := 0
-			h := src.server(ingest.Sink{Emit: func(_ context.Context, b ingest.Batch) error {
+			emit = func(_ context.Context, b ingest.Batch) error {
 				runs[i] = append(runs[i], b.ID)
 				events += len(b.Events)
 				return nil
-			}})
+			}
 			req := httptest.NewRequest(http.MethodPost, "/events", bytes.NewReader(body))
 			req.Header.Set("X-Api-Key", key)
 			req.Header.Set("Content-Type", kind)

@@ -173,7 +173,7 @@ func (s *server) unpack(body []byte) ([]byte, error) {
 func (s *server) deliver(ctx context.Context, reader *ingest.Reader, body []byte) (got accepted, err error) {
 	sum := sha256.Sum256(body)
 	hash := hex.EncodeToString(sum[:])
-	o := ingest.Object{Source: "receiver", Name: s.cfg.Path + "#sha256=" + hash[:16], Identity: event.Hash("receiver", hash), Ingested: time.Now().UTC()}
+	o := ingest.Object{Source: "receiver", Name: s.cfg.Path + "#sha256=" + hash[:16], Identity: event.Hash("receiver", hash), Ingested: time.Now().UTC(), Log: s.cfg.Mapping}
 	text := bytes.TrimLeft(body, " \t\r\n\xef\xbb\xbf")
 	if len(text) == 0 {
 		return got, refuse(http.StatusBadRequest, "the body is empty")

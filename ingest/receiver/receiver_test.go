@@ -30,6 +30,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
+	"riposte/event"
 	"riposte/ingest"
 )
 
@@ -353,6 +354,19 @@ func TestPartlyBroken(t *testing.T) {
 	status, answer := r.post("["+record("a")+`,{"eventVersion":"1.08","eventName":tru},`+record("b")+"]", nil)
 	if status != 202 || !strings.Contains(answer, `"accepted":2,"set_aside":1,"reason":"`) || !slices.Equal(r.events(), []string{"a", "b"}) || len(r.broken) != 1 {
 		t.Errorf("%d %s: %q, %+v", status, answer, r.events(), r.broken)
+	}
+}
+
+// TestAnotherLog: the records of a log that is not AWS's come by its mapping.
+func TestAnotherLog(t *testing.T) {
+	mapping, err := event.NewMapping(event.MappingSpec{Log: "doors", Time: "at", ID: "id", Kind: "what"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRig(t, func(c *Config) { c.Mapping = mapping })
+	r.start()
+	if status, answer := r.post(`[{"id":"1","at":1767322000,"what":"open"},{"id":"2","at":1767322001,"what":"close"}]`, nil); status != 202 || !strings.Contains(answer, `"accepted":2`) || len(r.events()) != 2 {
+		t.Errorf("%d %s: %q", status, answer, r.events())
 	}
 }
 
