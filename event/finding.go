@@ -45,10 +45,14 @@ type Evidence struct {
 
 // Record is one event inside Evidence.
 type Record struct {
-	ID     string    `json:"id"`
-	Kind   Kind      `json:"kind"`
-	Time   time.Time `json:"time"`
-	Origin Origin    `json:"origin,omitzero"`
+	ID   string    `json:"id"`
+	Kind Kind      `json:"kind"`
+	Time time.Time `json:"time"`
+	// Delivered is when AWS handed it over, Ingested when riposte read it; zero
+	// where that is not known.
+	Delivered time.Time `json:"delivered,omitzero"`
+	Ingested  time.Time `json:"ingested,omitzero"`
+	Origin    Origin    `json:"origin,omitzero"`
 	// Raw is the record as JSON. Flow records, which AWS writes as text, are
 	// an object of the fields by name.
 	Raw json.RawMessage `json:"raw"`

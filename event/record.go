@@ -3,7 +3,9 @@ package event
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"strings"
+	"time"
 )
 
 // Redacted stands in evidence where a secret stood.
@@ -29,7 +31,7 @@ func Secret(key string) bool { return secretKeys[strings.ToLower(key)] }
 // Record returns the event for evidence: as JSON, secrets replaced by Redacted,
 // and cut to its identity when it is larger than 64 KiB.
 func (e *Event) Record() Record {
-	r := Record{ID: strings.Clone(e.ID()), Kind: e.Kind, Time: e.Time(), Origin: e.Origin}
+	r := Record{ID: strings.Clone(e.ID()), Kind: e.Kind, Time: e.Time(), Delivered: e.Delivered, Origin: e.Origin}
 	if e.Kind != FlowLog && len(e.Raw) <= maxRecord && !maySecret(e.Raw) {
 		r.Raw = bytes.Clone(e.Raw)
 		return r
@@ -45,6 +47,47 @@ func (e *Event) Record() Record {
 	}
 	r.Raw = raw
 	return r
+}
+
+// tolerable is how late an event may come without a word of it: CloudTrail
+// delivers within 15 minutes.
+const tolerable = 15 * time.Minute
+
+// archive is how late an event is of which nobody says that it is late.
+const archive = 30 * 24 * time.Hour
+
+// Late says how late the record came and where it was held up, where it took
+// more than 15 minutes from when it happened; "" else, and of an archive, which
+// is read a month later or more.
+func (r *Record) Late() string {
+	if r.Time.IsZero() {
+		return ""
+	}
+	came := r.Ingested
+	if came.IsZero() {
+		came = r.Delivered
+	}
+	if d := came.Sub(r.Time); d <= tolerable || d > archive {
+		return ""
+	}
+	text := "came " + lateness(came.Sub(r.Time)) + " late"
+	if r.Delivered.IsZero() || r.Ingested.IsZero() {
+		return text
+	}
+	return fmt.Sprintf("%s: delivered after %s, read %s later", text, lateness(r.Delivered.Sub(r.Time)), lateness(r.Ingested.Sub(r.Delivered)))
+}
+
+// lateness is a duration as people say it, to the minute or, from two days, the day.
+func lateness(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", int(max(d, 0)/time.Second))
+	case d < 3*time.Hour:
+		return fmt.Sprintf("%d min", int(d/time.Minute))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h", int(d/time.Hour))
+	}
+	return fmt.Sprintf("%d days", int(d/(24*time.Hour)))
 }
 
 // secretWords are such that every name in secretKeys holds one.

@@ -102,7 +102,8 @@ func (r *Reader) readFile(ctx context.Context, f Files, ref FileRef, skip int64,
 	if err != nil {
 		return Stats{}, fmt.Errorf("%s: %w", ref.Path, err)
 	}
-	return r.Read(ctx, Object{Source: "files", Name: ref.Path, Identity: identity, Skip: skip, FlowFormat: f.FlowFormat, Log: f.Log}, file, sink)
+	o := Object{Source: "files", Name: ref.Path, Identity: identity, Skip: skip, Delivered: deliveredBy(ref.Path), FlowFormat: f.FlowFormat, Log: f.Log}
+	return r.Read(ctx, o, file, sink)
 }
 
 // fileIdentity names a file by its path, size and first 64 KiB, so that the same

@@ -169,6 +169,9 @@ func (p *pipeline) evaluate(ctx context.Context, b *bus.Batch) error {
 		e := &b.Events[i]
 		engine.findings = engine.Eval(e, engine.findings)
 		for len(engine.ingested) < len(engine.findings) {
+			for j := range engine.findings[len(engine.ingested)].Evidence.Records {
+				engine.findings[len(engine.ingested)].Evidence.Records[j].Ingested = e.Ingested
+			}
 			engine.ingested = append(engine.ingested, e.Ingested)
 		}
 	}

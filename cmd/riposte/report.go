@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fatih/color"
+
 	"riposte/event"
 	"riposte/respond"
 )
@@ -100,6 +102,12 @@ func (r *report) actor(a *event.Actor) {
 func (r *report) finding(f *event.Finding) {
 	r.line("  %s  %s  %s", r.paint.faint(f.Time.UTC().Format(time.RFC3339)), r.paint.severity(f.Severity), printable(f.Title))
 	r.line("      %s", r.paint.faint(printable("rule "+f.Rule+"  event "+first(f.Events)+tags(f.Tags))))
+	for i := range f.Evidence.Records {
+		if late := f.Evidence.Records[i].Late(); late != "" {
+			r.line("      %s", r.paint.paint(late, color.FgYellow))
+			break
+		}
+	}
 	if f.Evidence.Explain != nil {
 		writeTruth(r.w, r.paint, f.Evidence.Explain, 6)
 	}

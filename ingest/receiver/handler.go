@@ -174,6 +174,7 @@ func (s *server) deliver(ctx context.Context, reader *ingest.Reader, body []byte
 	sum := sha256.Sum256(body)
 	hash := hex.EncodeToString(sum[:])
 	o := ingest.Object{Source: "receiver", Name: s.cfg.Path + "#sha256=" + hash[:16], Identity: event.Hash("receiver", hash), Ingested: time.Now().UTC(), Log: s.cfg.Mapping}
+	o.Delivered = o.Ingested // nothing stands between whoever delivers and us
 	text := bytes.TrimLeft(body, " \t\r\n\xef\xbb\xbf")
 	if len(text) == 0 {
 		return got, refuse(http.StatusBadRequest, "the body is empty")
