@@ -152,6 +152,30 @@ func isWhole(s string) bool {
 	return s != "" && (s == "0" || s[0] != '0')
 }
 
+// FlowStatus is what a flow log record says of itself.
+type FlowStatus uint8
+
+// The values of log-status; FlowOK is also what a record without one is.
+const (
+	FlowOK      FlowStatus = iota
+	FlowNoData             // nothing was sent or received in the interval
+	FlowSkipped            // AWS lost records of the interval
+)
+
+// String returns OK, NODATA or SKIPDATA.
+func (s FlowStatus) String() string { return [...]string{"OK", "NODATA", "SKIPDATA"}[s] }
+
+// FlowStatus reads log-status.
+func (e *Event) FlowStatus() FlowStatus {
+	switch string(e.cell(FlowLogStatus)) {
+	case "NODATA":
+		return FlowNoData
+	case "SKIPDATA":
+		return FlowSkipped
+	}
+	return FlowOK
+}
+
 // flowID names a record by what AWS aggregates by: the interface or the
 // attachment, the connection, its direction and the interval. So the record that
 // the logs of a VPC and of its subnet both have is one. Where the format leaves

@@ -115,6 +115,7 @@ func (p *pipeline) ingest(ctx context.Context, done chan<- struct{}) error {
 			p.published.Add(int64(len(b.Events)))
 			source, kind, size, lag := describe(b.Events)
 			p.tel.Ingested(ctx, source, kind, len(b.Events), size, lag)
+			countFlows(ctx, p.tel, source, b.Events)
 			return nil
 		},
 		Broken: func(ctx context.Context, b ingest.Broken) error {

@@ -11,8 +11,8 @@ import (
 )
 
 // Part is what a condition says of some hot fields alone: those operands of its
-// outermost && that read no others. Expressions are pure, so that events with the
-// same text in these fields have the same verdict.
+// outermost && that read no others, nor the inventory. Expressions are pure, so that
+// events with the same text in these fields have the same verdict.
 type Part struct {
 	operands []cel.Program
 	reads    []event.Field
@@ -128,6 +128,9 @@ func (env *Env) reads(e ast.Expr, out []event.Field) ([]event.Field, bool) {
 		}
 		all(sel.Operand())
 	case ast.CallKind:
+		if e.AsCall().FunctionName() == resourceFunction {
+			return out, false // what is known of a resource changes
+		}
 		if e.AsCall().IsMemberFunction() {
 			all(e.AsCall().Target())
 		}

@@ -95,8 +95,8 @@ type Telemetry struct {
 	// Metrics serves the Prometheus text format.
 	Metrics http.Handler
 
-	events, bytes, broken, evaluated, findings, repeated, plans metric.Int64Counter
-	latency, lag                                                metric.Float64Histogram
+	events, bytes, flows, broken, evaluated, findings, repeated, plans metric.Int64Counter
+	latency, lag                                                       metric.Float64Histogram
 
 	shutdown []func(context.Context) error
 }
@@ -162,6 +162,7 @@ func (t *Telemetry) instruments(ctx context.Context, version string) error {
 	}
 	t.events = counter("riposte.ingest.events", "events made durable, by source and kind", "{event}")
 	t.bytes = counter("riposte.ingest.bytes", "bytes of those events", "By")
+	t.flows = counter("riposte.ingest.flow.records", "flow log records, by source and log-status: NODATA is no traffic, SKIPDATA stands for records that AWS lost", "{record}")
 	t.broken = counter("riposte.ingest.broken", "records set aside, by source", "{record}")
 	t.evaluated = counter("riposte.detect.events", "events that the rules were run over", "{event}")
 	t.findings = counter("riposte.findings", "new findings, by rule and severity", "{finding}")
@@ -197,6 +198,13 @@ func (t *Telemetry) Ingested(ctx context.Context, source, kind string, events, b
 	t.bytes.Add(ctx, int64(bytes), labels)
 	if lag >= 0 {
 		t.lag.Record(ctx, lag.Seconds(), labels)
+	}
+}
+
+// FlowRecords counts flow log records with one log-status of a durable batch.
+func (t *Telemetry) FlowRecords(ctx context.Context, source, status string, n int) {
+	if t.flows != nil && n > 0 {
+		t.flows.Add(ctx, int64(n), metric.WithAttributes(attribute.String("source", source), attribute.String("status", status)))
 	}
 }
 

@@ -38,6 +38,8 @@ func TestMetricsAndTraces(t *testing.T) {
 	tel.Found(ctx, "evasion.trail-stopped", "high", true, 3*time.Millisecond)
 	tel.Planned(ctx, "iam.user.deny-all", "contain")
 	tel.Broken(ctx, "files")
+	tel.FlowRecords(ctx, "s3", "SKIPDATA", 3)
+	tel.FlowRecords(ctx, "s3", "NODATA", 0)
 	if err := tel.Gauge("riposte.stream.pending", "x", "stream", func(_ context.Context, observe func(int64, string)) { observe(7, "EVENTS") }); err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +49,7 @@ func TestMetricsAndTraces(t *testing.T) {
 	for _, want := range []string{
 		`riposte_ingest_events_total{kind="cloudtrail",source="files"} 100`, `riposte_findings_total{rule="evasion.trail-stopped",severity="high"} 1`,
 		`riposte_respond_steps_total{action="iam.user.deny-all",decision="contain"} 1`, `riposte_stream_pending{stream="EVENTS"} 7`, `version="test"`,
-		`riposte_detect_latency_seconds_bucket`,
+		`riposte_detect_latency_seconds_bucket`, `riposte_ingest_flow_records_total{source="s3",status="SKIPDATA"} 3`,
 	} {
 		if !strings.Contains(rec.Body.String(), want) {
 			t.Errorf("no %s in\n%s", want, rec.Body)
@@ -80,6 +82,7 @@ func TestZeroIsSilent(t *testing.T) {
 	tel.Planned(t.Context(), "a", "b")
 	tel.Evaluated(t.Context(), 1)
 	tel.Broken(t.Context(), "a")
+	tel.FlowRecords(t.Context(), "a", "OK", 1)
 	if err := tel.Shutdown(t.Context()); err != nil {
 		t.Error(err)
 	}
