@@ -130,8 +130,8 @@ func (r *Reader) once(ctx context.Context, o Object, sink ingest.Sink, past *pro
 		*past = progress{identity: id}
 	}
 	stats, err := r.reader.Read(ctx, ingest.Object{
-		Source: r.Source, Name: o.String(), Identity: past.identity, Skip: past.batches, Limit: r.Limit, Log: r.Mapping,
-		Delivered: aws.ToTime(out.LastModified),
+		Source: r.Source, Name: o.String(), Identity: past.identity, Skip: past.batches, Limit: r.Limit,
+		FlowFormat: r.FlowFormat, Log: r.Mapping, Delivered: aws.ToTime(out.LastModified),
 	}, b, guarded(sink, b, past))
 	r.count(ctx, Bytes, b.n)
 	return stats, r.judge(ctx, o, b, stats, err)

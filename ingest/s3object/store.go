@@ -43,6 +43,8 @@ type Options struct {
 	// Limit bounds an object's bytes uncompressed; LimitKey is what raises it.
 	Limit    int64
 	LimitKey string
+	// FlowFormat names the columns of flow logs that have no header; nil guesses.
+	FlowFormat *event.FlowFormat
 	// SkipHint says how such keys are left out that hold no telemetry.
 	SkipHint string
 	// Policy is the file of the permissions that are wanted.

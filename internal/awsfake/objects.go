@@ -80,6 +80,7 @@ func (s *Server) store(bucket, key string, b Blob) string {
 	if !versioned {
 		s.objects[bucket][key] = nil
 	}
+	delete(s.keys, bucket)
 	s.objects[bucket][key] = append(s.objects[bucket][key], b)
 	return b.Version
 }
@@ -91,10 +92,12 @@ func (s *Server) Remove(bucket, key string) {
 	versions := s.objects[bucket][key]
 	if n := len(versions); n > 0 && versions[n-1].Version != "" {
 		s.serial++
+		delete(s.keys, bucket)
 		s.objects[bucket][key] = append(versions, Blob{Version: fmt.Sprintf("v%07d", s.serial), deleted: true})
 		return
 	}
 	delete(s.objects[bucket], key)
+	delete(s.keys, bucket)
 }
 
 // Authorize asks allow before each call on objects and queues, with the IAM
@@ -125,7 +128,7 @@ func (s *Server) object(r *http.Request, req *request) handler {
 			return nil
 		}
 		req.operation = "ListObjectsV2"
-		return func(w *World, req *request) (any, error) { return s.listObjects(w, req, query.Get("prefix"), query) }
+		return func(w *World, req *request) (any, error) { return s.listObjects(w, req, query) }
 	}
 	version := query.Get("versionId")
 	switch r.Method {
@@ -184,11 +187,7 @@ func (s *Server) latest(bucket, key string) *Blob {
 func (s *Server) getObject(w *World, req *request, version, span string) (any, error) {
 	b, err := bucket(w, req)
 	if err != nil {
-		if f := err.(*failure); f.code == "PermanentRedirect" {
-			region, _ := bucketAnywhere(w, req)
-			return nil, &failure{code: f.code, message: f.message, status: f.status, header: map[string]string{"X-Amz-Bucket-Region": region.Region}}
-		}
-		return nil, err
+		return nil, redirected(w, req, err)
 	}
 	name, key := req.path[0], req.path[1]
 	action := "s3:GetObject"
@@ -294,49 +293,4 @@ func bounds(span string, size int64) (from, to int64, ok bool) {
 		to = size - 1
 	}
 	return from, to, to >= from
-}
-
-// pageSize is how many keys a listing gives at most.
-const pageSize = 1000
-
-func (s *Server) listObjects(w *World, req *request, prefix string, query map[string][]string) (any, error) {
-	if _, err := bucket(w, req); err != nil {
-		return nil, err
-	}
-	if err := s.permitted(req, "s3:ListBucket", "arn:aws:s3:::"+req.path[0]); err != nil {
-		return nil, err
-	}
-	get := func(name string) string {
-		if v := query[name]; len(v) > 0 {
-			return v[0]
-		}
-		return ""
-	}
-	most, err := strconv.Atoi(get("max-keys"))
-	if err != nil || most > pageSize {
-		most = pageSize
-	}
-	after := get("continuation-token")
-	if after == "" {
-		after = get("start-after")
-	}
-	out, n, last, more := "", 0, "", false
-	for key, versions := range sorted(s.objects[req.path[0]]) {
-		b := versions[len(versions)-1]
-		if !strings.HasPrefix(key, prefix) || key <= after || b.deleted {
-			continue
-		}
-		if n == most {
-			more = true
-			break
-		}
-		n, last = n+1, key
-		out += "<Contents>" + element("Key", key) + element("LastModified", timestamp(b.Modified)) + element("ETag", `"`+b.ETag+`"`) +
-			element("Size", strconv.FormatInt(b.Size, 10)) + element("StorageClass", "STANDARD") + "</Contents>"
-	}
-	out += element("KeyCount", strconv.Itoa(n)) + element("IsTruncated", strconv.FormatBool(more))
-	if more {
-		out += element("NextContinuationToken", last)
-	}
-	return "<ListBucketResult>" + element("Name", req.path[0]) + element("Prefix", prefix) + out + "</ListBucketResult>", nil
 }

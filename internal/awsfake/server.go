@@ -68,6 +68,7 @@ type Server struct {
 	left  map[string]int
 
 	objects map[string]map[string][]Blob // by bucket and key; the last is the latest
+	keys    map[string][]string          // of a bucket, sorted, once it was listed
 	queues  map[string]*queue
 	changed chan struct{} // closed at the next change of a queue, or call
 	ahead   time.Duration // of the queues' clock
