@@ -13,7 +13,6 @@ import (
 	"runtime/debug"
 	"runtime/metrics"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,52 +36,70 @@ type hunt struct {
 	workers                 int
 	isolate, stats          bool
 	output, log, flowFormat string
+	accounts, regions       []string
+	role, externalID        string
 }
 
 func (p *program) huntCommand() *cobra.Command {
 	h := &hunt{program: p}
 	cmd := &cobra.Command{
 		Use:   "hunt PATH...",
-		Short: "Run the rules over files and folders",
-		Long: `hunt runs the production engine over files and folders; - is standard input.
+		Short: "Run the rules over files, folders and buckets",
+		Long: `hunt runs the production engine over files and folders, - is standard input,
+and over what begins with s3://bucket/prefix.
 What a file holds is recognised by its content: CloudTrail {"Records":[...]},
 NDJSON, EventBridge envelopes, LookupEvents output, VPC flow logs, AWS Config
 items and snapshots; plain, gzip or zstd. A broken record costs that record: it
 is counted and shown with its file and place.
 
 Rules that ask what a resource was like, with resource() or before, are answered
-from the Config items in the same files, as of each event's time. A file counts
-when its first 8 KiB tell of a Config item; of standard input, what came before
-the event counts. With --isolate, each file knows its own items only.`,
+from the Config items in the same files and buckets, as of each event's time. A
+file counts when its first 8 KiB tell of a Config item, an object when it lies
+where Config writes, from two days before --since; of standard input, what came
+before the event counts. With --isolate, each file knows its own items only.
+
+In a bucket, --account, --region, --since and --until choose which folders of
+AWS's layouts are listed at all: [prefix/]AWSLogs/[o-ORG/]ACCOUNT/SERVICE/REGION/
+YEAR/MONTH/DAY. Objects elsewhere are read unless they are older than --since.
+Wanted are s3:ListBucket, s3:GetObject and, for encrypted ones, kms:Decrypt; the
+endpoint is that of AWS_ENDPOINT_URL or AWS_ENDPOINT_URL_S3, where it is set.`,
 		Example: `  riposte hunt ./logs
   riposte hunt --min-severity high --output json trail.json.gz | jq .title
+  riposte hunt --since 24h --account 111122223333 s3://example-logs/AWSLogs/
   zcat flow.log.gz | riposte hunt --fail-on high -`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return errors.New("hunt wants at least one file or folder, or - for standard input; see riposte hunt --help")
+				return errors.New("hunt wants at least one file, folder or s3://bucket/prefix, or - for standard input; see riposte hunt --help")
 			}
-			for _, a := range args {
-				if strings.HasPrefix(a, "s3://") {
-					return fmt.Errorf("%s: this version hunts through files: copy them first, with aws s3 sync %s ./logs, and hunt ./logs", a, a)
-				}
-			}
-			return nil
+			return h.checkFilters(args)
 		},
-		RunE: func(cmd *cobra.Command, args []string) error { return h.run(cmd.Context(), args) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if slices.ContainsFunc(args, isS3) && !cmd.Flags().Changed("workers") {
+				h.workers = max(h.workers, s3Workers) // most of the time they wait
+			}
+			return h.run(cmd.Context(), args)
+		},
 	}
 	h.ruleFlags.add(cmd)
 	h.minSeverity.add(cmd, "min-severity", "leave out findings below this severity")
 	h.failOn.add(cmd, "fail-on", "exit 1 when a finding of this severity or above is made")
 	cmd.Flags().Var(&h.since, "since", "leave out events before this time")
 	cmd.Flags().Var(&h.until, "until", "leave out events at or after this time")
-	cmd.Flags().IntVar(&h.workers, "workers", runtime.GOMAXPROCS(0), "files read at the same time")
+	cmd.Flags().IntVar(&h.workers, "workers", runtime.GOMAXPROCS(0), "files read at the same time (s3://: at least 8)")
 	cmd.Flags().StringVar(&h.log, "log", "", "the files hold JSON records of this log, such as github-audit (default: AWS's telemetry, recognised)")
+	cmd.Flags().StringSliceVar(&h.accounts, "account", nil, "only events of this account (may be repeated)")
+	cmd.Flags().StringSliceVar(&h.regions, "region", nil, "only events of this region (may be repeated)")
+	cmd.Flags().StringVar(&h.role, "role", "", "assumed to list and read s3://: arn:aws:iam::111122223333:role/NAME")
+	cmd.Flags().StringVar(&h.externalID, "external-id", "", "passed when the role is assumed")
 	cmd.Flags().BoolVar(&h.isolate, "isolate", false, "each file starts with empty state")
 	cmd.Flags().StringVar(&h.flowFormat, "flow-format", "", "columns of flow logs without a header: the flow log's format string, or v2, v3, v4, v5, v7 to v10, tgw; otherwise guessed")
 	cmd.Flags().BoolVar(&h.stats, "stats", false, "print events, findings, bytes, seconds, rules and what was skipped on stderr")
 	outputFlag(cmd, &h.output)
 	return cmd
 }
+
+// s3Workers read from buckets unless it is said.
+const s3Workers = 8
 
 // huntStats is what --stats prints.
 type huntStats struct {
@@ -119,22 +136,26 @@ func (h *hunt) run(ctx context.Context, paths []string) error {
 		return fmt.Errorf("--log: %w", err)
 	}
 	files := ingest.Files{Paths: paths, Stdin: h.stdin, FlowFormat: format, Log: log}
-	refs, err := files.List(ctx)
+	where, err := h.grounds(ctx, files)
 	if err != nil {
 		return err
 	}
 
-	run := &huntRun{hunt: h, rules: rules, files: files, refs: refs, bar: h.progress(refs)}
-	run.out = newOrderedFindings(h.writer(run.bar), len(refs))
+	run := &huntRun{hunt: h, rules: rules, grounds: where, bar: h.progress(where)}
+	run.out = newOrderedFindings(h.writer(run.bar))
 	if !h.isolate {
-		if run.inventory, err = run.gather(ctx, refs, h.workers); err != nil {
+		if run.inventory, err = run.gatherAll(ctx); err != nil {
 			return err
 		}
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	var next atomic.Int64
-	for range min(h.workers, len(refs)) {
-		g.Go(func() error { return run.work(ctx, &next) })
+	all := make(chan quarry)
+	g.Go(func() error {
+		defer close(all)
+		return where.give(ctx, run.bar, all)
+	})
+	for range h.workers {
+		g.Go(func() error { return run.work(ctx, all) })
 	}
 	err = errors.Join(g.Wait(), run.out.flush())
 	if run.bar != nil {
@@ -180,9 +201,8 @@ func held() int64 {
 type huntRun struct {
 	*hunt
 	rules *detect.RuleSet
-	files ingest.Files
-	refs  []ingest.FileRef
-	out   *orderedFindings
+	*grounds
+	out *orderedFindings
 	// inventory is of the Config items in the files, nil when no rule asks.
 	inventory *inventory.Inventory
 	bar       *progressbar.ProgressBar
@@ -202,19 +222,15 @@ type doubt struct {
 }
 
 // work reads files until none is left. One engine and one set of buffers serve all its files.
-func (r *huntRun) work(ctx context.Context, next *atomic.Int64) error {
-	engine := detect.NewEngine(r.rules)
-	reader, render := ingest.NewReader(), r.renderer()
+func (r *huntRun) work(ctx context.Context, all <-chan quarry) error {
+	var engine *detect.Engine // made for the first: there may be more workers than files
+	reader, render := newHuntReader(), r.renderer()
 	var scratch []event.Finding
-	for {
-		i := int(next.Add(1)) - 1
-		if i >= len(r.refs) {
-			return nil
-		}
-		if r.isolate && i > 0 {
+	for q := range all {
+		if engine == nil || r.isolate {
 			engine = detect.NewEngine(r.rules)
 		}
-		known, err := r.known(ctx, i)
+		known, err := r.known(ctx, q)
 		if err != nil {
 			return err
 		}
@@ -223,7 +239,7 @@ func (r *huntRun) work(ctx context.Context, next *atomic.Int64) error {
 		}
 		sink := ingest.Sink{
 			Emit: func(ctx context.Context, b ingest.Batch) error {
-				if known != nil && r.refs[i].Path == "-" { // which cannot be read twice
+				if known != nil && q.Path == "-" { // which cannot be read twice
 					if err := putItems(ctx, known, b.Events); err != nil {
 						return err
 					}
@@ -240,23 +256,22 @@ func (r *huntRun) work(ctx context.Context, next *atomic.Int64) error {
 							if err != nil {
 								return err
 							}
-							if err := r.out.add(i, scratch[k].Severity, text); err != nil {
+							if err := r.out.add(q.i, scratch[k].Severity, text); err != nil {
 								return err
 							}
 						}
 					}
 				}
 				r.events.Add(int64(len(b.Events)))
-				if r.refs[i].Path == "-" { // somebody may be waiting at the other end of a pipe
+				if q.Path == "-" { // somebody may be waiting at the other end of a pipe
 					return r.out.flush()
 				}
 				return nil
 			},
-			Broken:   func(_ context.Context, b ingest.Broken) error { r.noteBroken(b); return nil },
-			Notice:   func(o event.Origin, text string) { r.noteDoubt(o, text) },
-			Progress: func(n int64) { r.advance(n) },
+			Broken: func(_ context.Context, b ingest.Broken) error { r.noteBroken(b); return nil },
+			Notice: func(o event.Origin, text string) { r.noteDoubt(o, text) },
 		}
-		stats, err := reader.ReadFile(ctx, r.files, r.refs[i], sink)
+		stats, err := reader.read(ctx, r.grounds, q, sink, r.advance)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -265,30 +280,26 @@ func (r *huntRun) work(ctx context.Context, next *atomic.Int64) error {
 		if err != nil {
 			r.noteError(err)
 		}
-		if stats.Foreign && r.refs[i].Named { // in a folder other files are expected
-			r.noteBroken(ingest.Broken{Origin: event.Origin{Source: r.refs[i].Path}, Reason: "the file holds no telemetry that is known"})
+		if stats.Foreign && q.Named { // in a folder other files are expected
+			r.noteBroken(ingest.Broken{Origin: event.Origin{Source: q.Path}, Reason: "the file holds no telemetry that is known"})
 		}
-		if err := r.out.done(i); err != nil {
+		if err := r.out.done(q.i); err != nil {
 			return err
 		}
 	}
+	return nil
 }
 
-// known is what is known of resources while the ith file is read: with --isolate,
-// what that file alone tells.
-func (r *huntRun) known(ctx context.Context, i int) (*inventory.Inventory, error) {
-	if r.isolate {
-		return r.gather(ctx, r.refs[i:i+1], 1)
+// known is what is known of resources while a file is read: with --isolate, what
+// that file alone tells.
+func (r *huntRun) known(ctx context.Context, q quarry) (*inventory.Inventory, error) {
+	switch {
+	case !r.isolate:
+		return r.inventory, nil
+	case q.object != nil:
+		return r.gatherObjects(ctx, nil, func(yield func(quarry, error) bool) { yield(q, nil) })
 	}
-	return r.inventory, nil
-}
-
-func (r *huntRun) inRange(e *event.Event) bool {
-	if r.since.IsZero() && r.until.IsZero() {
-		return true
-	}
-	t := e.Time()
-	return (r.since.IsZero() || !t.Before(r.since.Time)) && (r.until.IsZero() || t.Before(r.until.Time))
+	return r.gather(ctx, []ingest.FileRef{q.FileRef}, 1)
 }
 
 func (r *huntRun) advance(n int64) {
@@ -358,15 +369,11 @@ func (h *hunt) reportRuleErrors(rules *detect.RuleSet) {
 	}
 }
 
-func (h *hunt) progress(refs []ingest.FileRef) *progressbar.ProgressBar {
+func (h *hunt) progress(g *grounds) *progressbar.ProgressBar {
 	if !interactive(h.stderr) {
 		return nil
 	}
-	var total int64
-	for _, f := range refs {
-		total += f.Size
-	}
-	return progressbar.NewOptions64(total, progressbar.OptionSetWriter(h.stderr), progressbar.OptionShowBytes(true),
+	return progressbar.NewOptions64(g.total, progressbar.OptionSetWriter(h.stderr), progressbar.OptionShowBytes(true),
 		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(), progressbar.OptionSetDescription("hunting"))
 }
 

@@ -109,7 +109,7 @@ func putItems(ctx context.Context, all *inventory.Inventory, events []event.Even
 
 // gatherFor is the inventory of the files for one command, nil when no rule asks.
 func gatherFor(ctx context.Context, rules *detect.RuleSet, files ingest.Files, refs []ingest.FileRef) (expr.Resources, error) {
-	run := &huntRun{rules: rules, files: files}
+	run := &huntRun{rules: rules, grounds: &grounds{files: files}}
 	all, err := run.gather(ctx, refs, 1)
 	if err != nil || all == nil {
 		return nil, err

@@ -15,7 +15,7 @@ type orderedFindings struct {
 	mu    sync.Mutex
 	write func(rendered []byte) error // nil writes out what is buffered
 	next  int
-	files []fileFindings
+	files map[int]*fileFindings // that are not written out yet
 
 	count int64
 	worst event.Severity
@@ -26,8 +26,18 @@ type fileFindings struct {
 	done bool
 }
 
-func newOrderedFindings(write func([]byte) error, files int) *orderedFindings {
-	return &orderedFindings{write: write, files: make([]fileFindings, files)}
+func newOrderedFindings(write func([]byte) error) *orderedFindings {
+	return &orderedFindings{write: write, files: map[int]*fileFindings{}}
+}
+
+// file is what is known of file i.
+func (o *orderedFindings) file(i int) *fileFindings {
+	f := o.files[i]
+	if f == nil {
+		f = &fileFindings{}
+		o.files[i] = f
+	}
+	return f
 }
 
 // add takes a finding of file i as it is to be written.
@@ -39,7 +49,8 @@ func (o *orderedFindings) add(i int, severity event.Severity, rendered []byte) e
 	if i == o.next {
 		return o.write(rendered)
 	}
-	o.files[i].held = append(o.files[i].held, rendered...)
+	f := o.file(i)
+	f.held = append(f.held, rendered...)
 	return nil
 }
 
@@ -47,16 +58,15 @@ func (o *orderedFindings) add(i int, severity event.Severity, rendered []byte) e
 func (o *orderedFindings) done(i int) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.files[i].done = true
-	for o.next < len(o.files) && o.files[o.next].done {
-		if o.next++; o.next == len(o.files) {
-			break
-		}
-		held := o.files[o.next].held
-		o.files[o.next].held = nil
-		if len(held) == 0 {
+	o.file(i).done = true
+	for f := o.files[o.next]; f != nil && f.done; {
+		delete(o.files, o.next)
+		o.next++
+		if f = o.files[o.next]; f == nil || len(f.held) == 0 {
 			continue
 		}
+		held := f.held
+		f.held = nil
 		if err := o.write(held); err != nil {
 			return err
 		}

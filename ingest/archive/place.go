@@ -162,3 +162,7 @@ func kindOf(service string) event.Kind {
 	}
 	return 0
 }
+
+// KindOf is the kind of the telemetry that a key of AWS's layouts has, 0 where it
+// does not tell.
+func KindOf(key string) event.Kind { return kindOf(placeOf(key).service) }

@@ -187,7 +187,9 @@ func TestBackfillAndQueue(t *testing.T) {
 func TestDeniedObject(t *testing.T) {
 	r := newRig(t)
 	r.put("logs", "a", "secret", "z")
-	r.fake.Authorize(func(action, resource string) bool { return action != "s3:GetObject" || !strings.HasSuffix(resource, "secret") })
+	r.fake.Authorize(func(action, resource string) bool {
+		return action != "s3:GetObject" || !strings.HasSuffix(resource, "secret")
+	})
 	if err := r.source(Config{From: "s3://logs", Workers: 1}, nil).Run(t.Context(), r.sink()); err != nil {
 		t.Fatal(err)
 	}

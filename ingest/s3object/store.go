@@ -87,7 +87,10 @@ func Exponential() backoff.BackOff {
 }
 
 // NewReader returns a reader for one goroutine.
-func (s *Store) NewReader() *Reader { return &Reader{Store: s, reader: ingest.NewReader()} }
+func (s *Store) NewReader() *Reader { return s.ReaderWith(ingest.NewReader()) }
+
+// ReaderWith returns a reader that uses the buffers of another.
+func (s *Store) ReaderWith(r *ingest.Reader) *Reader { return &Reader{Store: s, reader: r} }
 
 func (s *Store) count(ctx context.Context, what string, n int64) {
 	if s.Meter != nil && n != 0 {
