@@ -17,6 +17,7 @@ import (
 	"riposte/ingest"
 	"riposte/ingest/cloudtrail/lookup"
 	"riposte/ingest/kinesis"
+	"riposte/ingest/s3sqs"
 	"riposte/internal/bus"
 	"riposte/internal/telemetry"
 	"riposte/inventory"
@@ -41,6 +42,7 @@ type pipeline struct {
 	rules   *detect.Live
 	respond *respond.Responder
 	sources []ingest.Source
+	queues  []*s3sqs.Source
 	stdin   io.Reader
 	state   *state
 	// inventory is what is known of resources.

@@ -81,7 +81,7 @@ func (h *hunt) listing(ctx context.Context, path string, files ingest.Files) (*a
 	if err != nil {
 		return nil, err
 	}
-	store.FlowFormat, store.Mapping = files.FlowFormat, files.Log
+	store.FlowFormat, store.Mapping = files.FlowFormat, files.Log // which the flags say
 	q := archive.Query{Accounts: h.accounts, Regions: h.regions, Since: h.since.Time, Until: h.until.Time, Skip: s3object.DefaultSkip()}
 	for _, skip := range s3object.DefaultSkip() {
 		if strings.Contains(prefix, strings.Trim(skip, "/")) { // who names it wants it

@@ -57,6 +57,9 @@ func (p *pipeline) serveMetrics(ctx context.Context, g *errgroup.Group) (string,
 	if err := p.measureInventory(); err != nil {
 		return "", err
 	}
+	if err := p.measureQueues(); err != nil {
+		return "", fmt.Errorf("measure the queues: %w", err)
+	}
 	l, err := listen(p.cfg.Telemetry.MetricsListen, "telemetry.metrics_listen")
 	if err != nil {
 		return "", err

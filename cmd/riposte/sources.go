@@ -10,6 +10,7 @@ import (
 
 	"riposte/event"
 	"riposte/ingest"
+	"riposte/ingest/archive"
 	"riposte/ingest/cloudtrail/lookup"
 	"riposte/ingest/kinesis"
 	"riposte/ingest/receiver"
@@ -25,6 +26,8 @@ type SourceConfig struct {
 	Files *FilesConfig `yaml:"files"`
 	// S3 reads the objects that an SQS queue tells of.
 	S3 *s3sqs.Config `yaml:"s3"`
+	// Backfill reads what is in a bucket already, and ends.
+	Backfill *archive.Config `yaml:"backfill"`
 	// Receiver takes what is posted over HTTPS.
 	Receiver *receiver.Config `yaml:"receiver"`
 	// Lookup asks CloudTrail for the events of accounts that have no trail.
@@ -37,6 +40,7 @@ type SourceConfig struct {
 var sourceTable = []sourceKind{
 	kindOfSource("files", "{paths: [./incoming]}", func(s *SourceConfig) *FilesConfig { return s.Files }, (*pipeline).files).ends(),
 	kindOfSource("s3", "{queue: URL}", func(s *SourceConfig) *s3sqs.Config { return s.S3 }, (*pipeline).s3),
+	kindOfSource("backfill", "{from: s3://BUCKET/PREFIX}", func(s *SourceConfig) *archive.Config { return s.Backfill }, (*pipeline).backfill).ends(),
 	kindOfSource("receiver", "{keys: [env:RIPOSTE_RECEIVER_KEY]}", func(s *SourceConfig) *receiver.Config { return s.Receiver }, (*pipeline).receiver),
 	kindOfSource("lookup", `{accounts: ["111122223333"]}`, func(s *SourceConfig) *lookup.Config { return s.Lookup }, (*pipeline).lookup),
 	kindOfSource("kinesis", "{stream: ARN}", func(s *SourceConfig) *kinesis.Config { return s.Kinesis }, (*pipeline).kinesis),
@@ -190,15 +194,6 @@ func (p *pipeline) files(_ context.Context, c *FilesConfig) (ingest.Source, erro
 		Cursors: fileCursors{p.state.cursors},
 		Notice:  func(path string, err error) { p.log.Warn("file not read to its end", "source", path, "err", err) },
 	}, nil
-}
-
-func (p *pipeline) s3(ctx context.Context, c *s3sqs.Config) (ingest.Source, error) {
-	log, err := p.cfg.mapping(c.Log)
-	if err != nil {
-		return nil, err
-	}
-	c.Mapping = log
-	return s3sqs.New(ctx, *c, p.log, nil)
 }
 
 func (p *pipeline) receiver(_ context.Context, c *receiver.Config) (ingest.Source, error) {

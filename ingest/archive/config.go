@@ -30,11 +30,16 @@ type Config struct {
 	// MaxObjectBytes bounds one object uncompressed, 1 GiB by default. What is
 	// larger is read up to there and then goes to the dead letters.
 	MaxObjectBytes int64 `yaml:"max_object_bytes"`
-	// Skip are parts of keys that are not read: by default /CloudTrail-Digest/ and
-	// /CloudTrail-Insight/; [] reads all.
+	// Skip are parts of keys that are not read: by default /CloudTrail-Digest/;
+	// [] reads all.
 	Skip []string `yaml:"skip"`
 	// FlowFormat names the columns of flow logs that have no header.
 	FlowFormat string `yaml:"flow_format"`
+	// Log names the log whose JSON records the objects hold; empty recognises
+	// AWS's telemetry.
+	Log string `yaml:"log"`
+	// Mapping is that log's.
+	Mapping *event.Mapping `yaml:"-"`
 }
 
 // Time is a moment in a configuration: RFC 3339, or a date, which is its
@@ -113,7 +118,7 @@ func (c Config) withDefaults() Config {
 
 // name is of the work: its cursor is another's when what is to be read is.
 func (c Config) name() string {
-	parts := []string{"backfill", c.From, fmt.Sprint(c.Since.Unix()), fmt.Sprint(c.Until.Unix())}
+	parts := []string{"backfill", c.From, fmt.Sprint(c.Since.Unix()), fmt.Sprint(c.Until.Unix()), c.Log}
 	for _, list := range [][]string{c.Accounts, c.Regions, c.Skip} {
 		parts = append(parts, fmt.Sprintf("%q", list))
 	}

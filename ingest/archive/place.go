@@ -153,6 +153,8 @@ func (p *place) beyond() string {
 // kindOf is the kind of what a service delivers, 0 for what is not known.
 func kindOf(service string) event.Kind {
 	switch {
+	case service == "CloudTrail-Insight":
+		return event.Insight
 	case service == "CloudTrail" || strings.HasPrefix(service, "CloudTrail-"):
 		return event.CloudTrail
 	case service == "vpcflowlogs":

@@ -66,7 +66,7 @@ func Open(ctx context.Context, c Config, log *slog.Logger, meter s3object.Meter,
 		return nil, err
 	}
 	return s3object.New(access, cfg, s3object.Options{
-		Source: sourceName, Limit: c.MaxObjectBytes, LimitKey: "max_object_bytes", Policy: "deploy/iam/backfill.json", Log: log, Meter: meter, FlowFormat: format,
+		Source: sourceName, Limit: c.MaxObjectBytes, LimitKey: "max_object_bytes", Policy: "deploy/iam/backfill.json", Log: log, Meter: meter, FlowFormat: format, Mapping: c.Mapping,
 	}), nil
 }
 

@@ -54,6 +54,7 @@ type Source struct {
 	store  *s3object.Store
 	meter  Meter
 	items  *awsconfig.Fetcher
+	ages   ages
 
 	// How long things take, which tests shorten.
 	extend time.Duration                    // between extensions of visibility
@@ -165,6 +166,7 @@ func (s *Source) receive(ctx context.Context, w *worker) {
 		pause.Reset()
 		s.count(ctx, Receives, 1)
 		s.count(ctx, Messages, int64(len(out.Messages)))
+		s.ages.note(time.Now(), out.Messages)
 		w.messages(ctx, out.Messages)
 	}
 }

@@ -95,8 +95,8 @@ type Telemetry struct {
 	// Metrics serves the Prometheus text format.
 	Metrics http.Handler
 
-	events, bytes, flows, broken, evaluated, findings, repeated, plans metric.Int64Counter
-	latency, lag                                                       metric.Float64Histogram
+	events, bytes, flows, broken, evaluated, findings, repeated, plans, work metric.Int64Counter
+	latency, lag                                                             metric.Float64Histogram
 
 	shutdown []func(context.Context) error
 }
@@ -164,6 +164,7 @@ func (t *Telemetry) instruments(ctx context.Context, version string) error {
 	t.bytes = counter("riposte.ingest.bytes", "bytes of those events", "By")
 	t.flows = counter("riposte.ingest.flow.records", "flow log records, by source and log-status: NODATA is no traffic, SKIPDATA stands for records that AWS lost", "{record}")
 	t.broken = counter("riposte.ingest.broken", "records set aside, by source", "{record}")
+	t.work = counter("riposte.source.work", "what sources did: receives, messages, deletes, objects, bytes, retries", "1")
 	t.evaluated = counter("riposte.detect.events", "events that the rules were run over", "{event}")
 	t.findings = counter("riposte.findings", "new findings, by rule and severity", "{finding}")
 	t.repeated = counter("riposte.findings.repeated", "findings that were there already", "{finding}")
