@@ -3,6 +3,7 @@ package lookup
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	"github.com/aws/smithy-go/middleware"
@@ -39,11 +40,26 @@ func (l *Limits) of(p accounts.Place) *rate.Limiter {
 	return r
 }
 
+// paid is in the context of a call whose first request has waited already.
+type paid struct{}
+
+// Await waits for the turn of a request, and returns the context for the call that
+// makes it. Whoever takes something scarce for the call takes it afterwards.
+func (l *Limits) Await(ctx context.Context, p accounts.Place) (context.Context, error) {
+	if err := l.of(p).Wait(ctx); err != nil {
+		return ctx, err
+	}
+	return context.WithValue(ctx, paid{}, new(atomic.Bool)), nil
+}
+
 // Apply makes every request of a client wait for its turn, the SDK's own retries
-// among them.
+// among them, unless it was awaited.
 func (l *Limits) Apply(p accounts.Place) func(*cloudtrail.Options) {
 	limiter := l.of(p)
 	wait := middleware.FinalizeMiddlewareFunc("LookupEventsLimit", func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
+		if used, ok := ctx.Value(paid{}).(*atomic.Bool); ok && used.CompareAndSwap(false, true) {
+			return next.HandleFinalize(ctx, in)
+		}
 		if err := limiter.Wait(ctx); err != nil {
 			return middleware.FinalizeOutput{}, middleware.Metadata{}, err
 		}

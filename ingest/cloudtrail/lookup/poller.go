@@ -218,8 +218,12 @@ func (l *poller) read(ctx context.Context, from, to time.Time) (pages int, err e
 }
 
 // page reads one page, delivers what is new of it, and leaves the token of the
-// next one in the request. It takes a worker's turn.
+// next one in the request. It takes a worker's turn, once AWS's limit lets it.
 func (l *poller) page(ctx context.Context, in *cloudtrail.LookupEventsInput) error {
+	ctx, err := l.limits.Await(ctx, l.place)
+	if err != nil {
+		return err
+	}
 	var reader *ingest.Reader
 	select {
 	case reader = <-l.turns:
