@@ -1,6 +1,7 @@
 package lookup
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	"golang.org/x/time/rate"
 
 	"riposte/ingest/accounts"
@@ -232,6 +234,31 @@ func TestLimit(t *testing.T) {
 	}
 	if NewLimits().of(accounts.Place{}).Limit() != rate.Limit(2) {
 		t.Error("the limit is not AWS's")
+	}
+}
+
+// TestRetriesWait: the SDK's own retries wait for a turn of their own.
+func TestRetriesWait(t *testing.T) {
+	r := newRig(t, nil)
+	r.limits.each = rate.Every(time.Hour)
+	src := r.source()
+	place := accounts.Place{Account: accounts.Account{ID: account}, Region: "us-east-1"}
+	cfg, err := src.directory.For(account, "us-east-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := cloudtrail.NewFromConfig(cfg, r.limits.Apply(place))
+	r.fake.Fail(awsfake.Fault{Service: "cloudtrail", Operation: "LookupEvents", Times: 1, Kind: awsfake.HTML500})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // within which there is no second turn
+	defer cancel()
+	if ctx, err = r.limits.Await(ctx, place); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.LookupEvents(ctx, &cloudtrail.LookupEventsInput{}); err == nil || !strings.Contains(err.Error(), "would exceed context deadline") {
+		t.Errorf("the retry did not wait: %v", err)
+	}
+	if n := len(r.fake.Calls()); n != 1 {
+		t.Errorf("%d requests", n)
 	}
 }
 
