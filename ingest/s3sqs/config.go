@@ -42,6 +42,10 @@ type Config struct {
 	// Log names the log whose JSON records the objects hold; empty recognises
 	// AWS's telemetry.
 	Log string `yaml:"log"`
+	// FlowFormat names the columns of flow logs without a header, such as Firehose
+	// writes: the format string of the flow log, or v2, v3, v4, v5, v7 to v10, tgw.
+	// Empty guesses them, with a warning; files of AWS's own have a header.
+	FlowFormat string `yaml:"flow_format"`
 	// Mapping is that log's.
 	Mapping *event.Mapping `yaml:"-"`
 }
@@ -94,7 +98,18 @@ func (c Config) Validate() error {
 			}
 		}
 	}
+	if _, err := c.flowFormat(); err != nil {
+		bad("s3.flow_format: %w", err)
+	}
 	return errors.Join(errs...)
+}
+
+// flowFormat is the format that is given, nil when none is.
+func (c Config) flowFormat() (*event.FlowFormat, error) {
+	if c.FlowFormat == "" {
+		return nil, nil
+	}
+	return event.NamedFlowFormat(c.FlowFormat)
 }
 
 // withDefaults fills in what is not said.

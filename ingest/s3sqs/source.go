@@ -83,11 +83,15 @@ func New(ctx context.Context, c Config, log *slog.Logger, meter Meter, opts ...f
 	if err != nil {
 		return nil, err
 	}
+	format, err := c.flowFormat()
+	if err != nil {
+		return nil, err
+	}
 	log = log.With("source", c.Queue)
 	s := &Source{
 		cfg: c, log: log, access: access, queue: sqs.NewFromConfig(cfg), meter: meter,
 		store: s3object.New(access, cfg, s3object.Options{
-			Source: sourceName, Limit: c.MaxObjectBytes, LimitKey: "s3.max_object_bytes", Policy: policyFile, Mapping: c.Mapping, Log: log, Meter: meter,
+			Source: sourceName, Limit: c.MaxObjectBytes, LimitKey: "s3.max_object_bytes", Policy: policyFile, Mapping: c.Mapping, FlowFormat: format, Log: log, Meter: meter,
 			SkipHint: "leave such keys out with s3.prefixes, s3.suffixes or s3.skip",
 		}),
 		extend: c.Visibility / 3, rest: rest, pause: s3object.Exponential,
