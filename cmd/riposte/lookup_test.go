@@ -28,7 +28,7 @@ func TestDrainedLookup(t *testing.T) {
 	dir := t.TempDir()
 	data, file := filepath.Join(dir, "data"), filepath.Join(dir, "riposte.yaml")
 	write(t, file, fmt.Sprintf("data_dir: %s\nroles: [ingest]\nsources: [{lookup: {accounts: [\"111122223333\"], regions: [us-east-1], since: 721h, until: %q}}]\n", data, at.Add(time.Hour).Format(time.RFC3339)))
-	p := startWith(t, []string{"AWS_ENDPOINT_URL=" + fake.URL(), "AWS_MAX_ATTEMPTS=", "AWS_CONFIG_FILE=" + filepath.Join(dir, "none"), "AWS_SHARED_CREDENTIALS_FILE=" + filepath.Join(dir, "none")}, "run", "--drain", "--config", file)
+	p := startWith(t, reaching(fake, dir), "run", "--drain", "--config", file)
 	p.end()
 	if got := audit(t, data).events; !slices.Equal(got, []string{"0", "1"}) {
 		t.Errorf("%q are stored, want what happened until then", got)
@@ -66,36 +66,8 @@ func TestKilledLookup(t *testing.T) {
 	dir := t.TempDir()
 	data, file := filepath.Join(dir, "data"), filepath.Join(dir, "riposte.yaml")
 	write(t, file, fmt.Sprintf("data_dir: %s\nroles: [ingest]\nsources: [{lookup: {accounts: [%q, %q], regions: [%s], role: \"arn:aws:iam::{account}:role/x\", every: 1s, since: 6h}}]\n", data, accounts[0], accounts[1], strings.Join(regions, ", ")))
-	env := []string{"AWS_ENDPOINT_URL=" + fake.URL(), "AWS_MAX_ATTEMPTS=", "AWS_CONFIG_FILE=" + filepath.Join(dir, "none"), "AWS_SHARED_CREDENTIALS_FILE=" + filepath.Join(dir, "none")}
-	pages := func() (n int) {
-		for _, c := range fake.Calls() {
-			if c.Operation == "LookupEvents" && c.Outcome == "ok" {
-				n++
-			}
-		}
-		return n
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	defer cancel()
-	runFor := func(more int, end os.Signal) {
-		t.Helper()
-		before := pages()
-		cmd := realProgram(env, "run", "--config", file)
-		var log strings.Builder
-		cmd.Stderr = &log
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		if err := fake.Until(ctx, func() bool { return pages() >= before+more }); err != nil {
-			t.Errorf("%d pages do not come: %v", more, err)
-		}
-		if err := cmd.Process.Signal(end); err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Wait(); end == os.Interrupt && err != nil {
-			t.Fatalf("%v\n%.3000s", err, log.String())
-		}
-	}
+	pages := answered(fake, "LookupEvents")
+	runFor := func(more int, end os.Signal) { t.Helper(); runUntil(t, fake, file, pages, more, end) }
 	rnd := rand.New(rand.NewPCG(7, 7))
 	kills := 0
 	for ; kills < 10; kills++ {
@@ -108,5 +80,46 @@ func TestKilledLookup(t *testing.T) {
 	t.Logf("%d events, %d kills, %d pages", len(want), kills, pages())
 	if diff := cmp.Diff(want, got.events); diff != "" {
 		t.Errorf("(-recorded +stored):\n%.3000s", diff)
+	}
+}
+
+// reaching is the environment of a program whose AWS is the fake.
+func reaching(fake *awsfake.Server, dir string) []string {
+	none := filepath.Join(dir, "none")
+	return []string{"AWS_ENDPOINT_URL=" + fake.URL(), "AWS_MAX_ATTEMPTS=", "AWS_CONFIG_FILE=" + none, "AWS_SHARED_CREDENTIALS_FILE=" + none}
+}
+
+// answered counts the calls of an operation that were answered well.
+func answered(fake *awsfake.Server, operation string) func() int {
+	return func() (n int) {
+		for _, c := range fake.Calls() {
+			if c.Operation == operation && c.Outcome == "ok" {
+				n++
+			}
+		}
+		return n
+	}
+}
+
+// runUntil runs the real program until a count has grown by more, and ends it.
+func runUntil(t *testing.T, fake *awsfake.Server, config string, count func() int, more int, end os.Signal) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute) // a test that hangs says where
+	defer cancel()
+	before := count()
+	cmd := realProgram(reaching(fake, filepath.Dir(config)), "run", "--config", config)
+	var log strings.Builder
+	cmd.Stderr = &log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := fake.Until(ctx, func() bool { return count() >= before+more }); err != nil {
+		t.Errorf("%d more do not come: %v", more, err)
+	}
+	if err := cmd.Process.Signal(end); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); end == os.Interrupt && err != nil {
+		t.Fatalf("%v\n%.3000s", err, log.String())
 	}
 }
