@@ -197,3 +197,30 @@ func TestScanFlowForgets(t *testing.T) {
 		t.Errorf("%s\nwant %s", got, want)
 	}
 }
+
+// FuzzGuessFlowFormat: a format that is guessed fits the line and its version.
+func FuzzGuessFlowFormat(f *testing.F) {
+	f.Add([]byte("2 111122223333 eni-0a 10.0.0.1 10.0.0.2 1 2 6 1 1 1772442840 1772442900 ACCEPT OK"))
+	f.Add([]byte(tgwLine))
+	f.Add([]byte("2 unknown eni-0a - - - - - - - 1772442840 1772442900 - NODATA"))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		MayBeFlow(line)
+		format, name, err := GuessFlowFormat(line)
+		if err != nil {
+			return
+		}
+		if KnownFlowFormat(name) != format {
+			t.Fatalf("%q is not the format", name)
+		}
+		var e Event
+		if err := e.ScanFlow(format, line); err != nil {
+			if strings.ContainsFunc(string(line), func(r rune) bool { return r < ' ' || r >= 0x7f }) {
+				return // strings.Fields splits at more than blanks, and names may hold anything
+			}
+			t.Fatal(err)
+		}
+		if e.Time().IsZero() && e.Has(FlowEnd) && len(e.Text(FlowEnd)) < 12 {
+			t.Fatalf("no time in %q", line)
+		}
+	})
+}

@@ -3,6 +3,7 @@ package ingest_test
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -18,9 +19,11 @@ import (
 	"github.com/klauspost/compress/zstd"
 	pq "github.com/parquet-go/parquet-go"
 
+	"riposte/detect"
 	"riposte/event"
 	"riposte/ingest"
 	"riposte/internal/traffic"
+	"riposte/rules"
 )
 
 const flowRecord = "2 111122223333 eni-0a 10.0.0.1 10.0.0.2 49152 443 6 20 4249 1418530010 1418530070 ACCEPT OK"
@@ -397,5 +400,40 @@ func TestParquetInAFile(t *testing.T) {
 	var refused *ingest.DeliveryError
 	if g := read(t, ingest.NewReader(), data); !errors.As(g.err, &refused) {
 		t.Errorf("no room for it: %v", g.err)
+	}
+}
+
+// TestParquetFindings: the same records make the same findings, with the same ids and
+// evidence, from text and from Parquet.
+func TestParquetFindings(t *testing.T) {
+	rs, err := detect.Load(rules.FS, detect.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	format := event.KnownFlowFormat("v5")
+	text := traffic.FlowFile(5, format, 300)
+	attack := "5 111122223333 eni-0a 198.51.100.77 10.20.2.40 49152 22 6 40 12000 1772442840 1772442900 ACCEPT OK vpc-0a subnet-0a i-0a 3 IPv4 198.51.100.77 10.20.2.40 us-east-1 use1-az1 - - - - ingress -"
+	skipped := "5 111122223333 eni-0b - - - - - - - 1772442840 1772442900 - SKIPDATA vpc-0a subnet-0a - - - - - us-east-1 use1-az1 - - - - - -"
+	text = append(text, attack+"\n"+skipped+"\n"...)
+	find := func(data []byte) (out []event.Finding) {
+		engine := detect.NewEngine(rs)
+		_, err := ingest.NewReader().Read(t.Context(), ingest.Object{Name: "f", Identity: "x"}, bytes.NewReader(data), ingest.Sink{
+			Emit: func(_ context.Context, b ingest.Batch) error {
+				for i := range b.Events {
+					b.Events[i].Origin = event.Origin{}
+					out = engine.Eval(&b.Events[i], out)
+				}
+				return nil
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	want := find(text)
+	got := find(asParquet(t, format, bytes.Split(bytes.TrimSpace(tailOf(text)), []byte("\n")), pq.Compression(&pq.Gzip)))
+	if diff := cmp.Diff(want, got); diff != "" || len(want) != 2 {
+		t.Errorf("%d findings: %s", len(want), diff)
 	}
 }
