@@ -33,7 +33,7 @@ type Rule struct {
 	Title       string         `json:"title"`
 	Description string         `json:"description,omitempty"`
 	Severity    event.Severity `json:"severity"`
-	Source      string         `json:"source"` // cloudtrail, flow, config
+	Source      string         `json:"source"` // cloudtrail, flow, config, guardduty, ...
 	When        string         `json:"when"`
 	Attack      []string       `json:"attack,omitempty"`
 	File        string         `json:"file"`

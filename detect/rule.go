@@ -227,7 +227,10 @@ func (f *ruleFile) log(envs *environments, r *Rule, list *problem.List) {
 	r.Log = f.Log.Value
 	if r.mapping = envs.logs[r.Log]; r.mapping == nil {
 		p := f.Log.Problem(1, 1, fmt.Sprintf("unknown log %q: want one that riposte ships or one under logs in the configuration", r.Log))
-		p.Hint = problem.Suggest(r.Log, slices.Sorted(maps.Keys(envs.logs)))
+		names := slices.Sorted(maps.Keys(envs.logs))
+		if p.Hint = problem.Suggest(r.Log, names); p.Hint == "" {
+			p.Hint = "there are " + strings.Join(names, ", ")
+		}
 		list.Add(p)
 	}
 }

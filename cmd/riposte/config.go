@@ -164,9 +164,14 @@ func (c *Config) validate(file string) error {
 	if err := loopback(c.Console.Listen); err != nil {
 		bad("console.listen: %v", err)
 	}
+	logs, err := c.mappings(file)
+	list.AddErr(file, err)
+	if err != nil {
+		logs = nil
+	}
 	for i := range c.Sources {
 		s := &c.Sources[i]
-		for _, err := range s.problems() {
+		for _, err := range s.problems(logs) {
 			list.Add(&problem.Problem{File: file, Line: s.Line, Col: s.Col, Message: fmt.Sprintf("sources[%d]%v", i, err)})
 		}
 	}
@@ -190,8 +195,6 @@ func (c *Config) validate(file string) error {
 	if _, err := c.lists(); err != nil {
 		bad("%v", err)
 	}
-	_, err := c.mappings(file)
-	list.AddErr(file, err)
 	return list.Err()
 }
 

@@ -52,8 +52,12 @@ func (c *Config) mapping(log string) (*event.Mapping, error) {
 	if err != nil {
 		return nil, err
 	}
+	return mappingOf(log, all)
+}
+
+func mappingOf(log string, all map[string]*event.Mapping) (*event.Mapping, error) {
 	m := all[log]
-	if m == nil {
+	if m == nil && log != "" {
 		return nil, fmt.Errorf("unknown log %q (%s): want one that riposte ships, or one under logs in the configuration", log, hintOr(log, slices.Sorted(maps.Keys(all))))
 	}
 	return m, nil

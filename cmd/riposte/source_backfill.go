@@ -14,11 +14,6 @@ import (
 const sayEvery = 30 * time.Second
 
 func (p *pipeline) backfill(ctx context.Context, c *archive.Config) (ingest.Source, error) {
-	log, err := p.cfg.mapping(c.Log)
-	if err != nil {
-		return nil, err
-	}
-	c.Mapping = log
 	var said time.Time
 	var mu sync.Mutex
 	return archive.New(ctx, *c, archive.Options{
@@ -41,11 +36,6 @@ func (p *pipeline) backfill(ctx context.Context, c *archive.Config) (ingest.Sour
 
 // s3 makes the source of a queue, whose depth is measured.
 func (p *pipeline) s3(ctx context.Context, c *s3sqs.Config) (ingest.Source, error) {
-	log, err := p.cfg.mapping(c.Log)
-	if err != nil {
-		return nil, err
-	}
-	c.Mapping = log
 	s, err := s3sqs.New(ctx, *c, p.log, p.tel.Source("s3"))
 	if err != nil {
 		return nil, err

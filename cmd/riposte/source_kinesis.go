@@ -10,11 +10,6 @@ import (
 
 // kinesis opens a data stream and measures how far its shards are behind.
 func (p *pipeline) kinesis(ctx context.Context, c *kinesis.Config) (ingest.Source, error) {
-	log, err := p.cfg.mapping(c.Log)
-	if err != nil {
-		return nil, err
-	}
-	c.Mapping = log
 	s, err := kinesis.New(ctx, *c, fileCursors{p.state.cursors}, p.log)
 	if err != nil {
 		return nil, err

@@ -57,6 +57,13 @@ type sourceKind struct {
 	// validate returns nil when the source is not this one.
 	validate func(*SourceConfig) func() error
 	open     func(context.Context, *pipeline, *SourceConfig) (ingest.Source, error)
+	// mapped is the configuration's choice of a log; nil when the source has none.
+	mapped func(*SourceConfig) mapped
+}
+
+// mapped is what a configuration with an ingest.Mapped in it is.
+type mapped interface {
+	Wanted() (log string, mapping **event.Mapping)
 }
 
 // ends marks a source that ends when all is delivered, so that --drain may wait for it.
@@ -85,6 +92,10 @@ func kindOfSource[C any, P interface {
 		open: func(ctx context.Context, p *pipeline, s *SourceConfig) (ingest.Source, error) {
 			return open(p, ctx, pick(s))
 		},
+		mapped: func(s *SourceConfig) mapped {
+			m, _ := any(pick(s)).(mapped)
+			return m
+		},
 	}
 }
 
@@ -94,7 +105,7 @@ func (s *SourceConfig) kinds() []sourceKind {
 }
 
 // problems are all that is wrong with a source, to be read after its name.
-func (s *SourceConfig) problems() []error {
+func (s *SourceConfig) problems(logs map[string]*event.Mapping) []error {
 	kinds := s.kinds()
 	if len(kinds) == 0 {
 		var forms []string
@@ -114,7 +125,23 @@ func (s *SourceConfig) problems() []error {
 	for _, err := range unjoin(kinds[0].validate(s)()) {
 		errs = append(errs, fmt.Errorf(".%w", err))
 	}
+	if err := kinds[0].choose(s, logs); err != nil {
+		errs = append(errs, fmt.Errorf(".%s.log: %w", kinds[0].name, err))
+	}
 	return errs
+}
+
+// choose gives a source the mapping of the log that it names; with no logs, which
+// could not be read, it says nothing.
+func (k sourceKind) choose(s *SourceConfig, logs map[string]*event.Mapping) error {
+	m := k.mapped(s)
+	if m == nil || logs == nil {
+		return nil
+	}
+	log, mapping := m.Wanted()
+	var err error
+	*mapping, err = mappingOf(log, logs)
+	return err
 }
 
 // endless names the first source that never ends, "" when all do.
@@ -131,8 +158,15 @@ func endless(sources []SourceConfig) string {
 
 // open makes the sources of a valid configuration.
 func (p *pipeline) open(ctx context.Context, sources []SourceConfig) error {
+	logs, err := p.cfg.mappings("")
+	if err != nil {
+		return err
+	}
 	for i := range sources {
 		for _, k := range sources[i].kinds() {
+			if err := k.choose(&sources[i], logs); err != nil {
+				return fmt.Errorf("sources[%d].%s.log: %w", i, k.name, err)
+			}
 			source, err := k.open(ctx, p, &sources[i])
 			if err != nil {
 				return fmt.Errorf("sources[%d].%s: %w", i, k.name, err)
@@ -154,10 +188,8 @@ type FilesConfig struct {
 	// FlowFormat names the columns of flow logs that have no header: the format
 	// string of the flow log, or v2, v3, v4, v5, v7, v8, v9, v10 or tgw for all
 	// fields up to that version. Without it they are guessed, with a warning.
-	FlowFormat string `yaml:"flow_format"`
-	// Log names the log whose JSON records the files hold; empty recognises
-	// AWS's telemetry.
-	Log string `yaml:"log"`
+	FlowFormat    string `yaml:"flow_format"`
+	ingest.Mapped `yaml:",inline"`
 }
 
 // Validate says all that is wrong at once.
@@ -185,23 +217,14 @@ func (p *pipeline) files(_ context.Context, c *FilesConfig) (ingest.Source, erro
 	if err != nil {
 		return nil, err
 	}
-	log, err := p.cfg.mapping(c.Log)
-	if err != nil {
-		return nil, err
-	}
 	return &ingest.FileSource{
-		Files: ingest.Files{Paths: c.Paths, Stdin: p.stdin, FlowFormat: format, Log: log}, Follow: c.Follow, Poll: c.Poll,
+		Files: ingest.Files{Paths: c.Paths, Stdin: p.stdin, FlowFormat: format, Log: c.Mapping}, Follow: c.Follow, Poll: c.Poll,
 		Cursors: fileCursors{p.state.cursors},
 		Notice:  func(path string, err error) { p.log.Warn("file not read to its end", "source", path, "err", err) },
 	}, nil
 }
 
 func (p *pipeline) receiver(_ context.Context, c *receiver.Config) (ingest.Source, error) {
-	log, err := p.cfg.mapping(c.Log)
-	if err != nil {
-		return nil, err
-	}
-	c.Mapping = log
 	return receiver.New(*c, p.log)
 }
 

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"riposte/event"
+	"riposte/ingest"
 	"riposte/ingest/s3object"
 	"riposte/internal/awsaccess"
 )
@@ -34,12 +34,8 @@ type Config struct {
 	// [] reads all.
 	Skip []string `yaml:"skip"`
 	// FlowFormat names the columns of flow logs that have no header.
-	FlowFormat string `yaml:"flow_format"`
-	// Log names the log whose JSON records the objects hold; empty recognises
-	// AWS's telemetry.
-	Log string `yaml:"log"`
-	// Mapping is that log's.
-	Mapping *event.Mapping `yaml:"-"`
+	FlowFormat    string `yaml:"flow_format"`
+	ingest.Mapped `yaml:",inline"`
 }
 
 // Time is a moment in a configuration: RFC 3339, or a date, which is its

@@ -17,7 +17,9 @@ func TestPolicy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var doc struct{ Statement []struct{ Effect, Action, Resource string } }
+	var doc struct {
+		Statement []struct{ Effect, Action, Resource string }
+	}
 	if err := json.Unmarshal(data, &doc); err != nil {
 		t.Fatal(err)
 	}

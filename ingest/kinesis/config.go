@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"riposte/event"
+	"riposte/ingest"
 	"riposte/internal/awsaccess"
 )
 
@@ -34,12 +35,8 @@ type Config struct {
 	MaxRecordBytes int64 `yaml:"max_record_bytes"`
 	// FlowFormat names the columns of the flow log records in the stream, which
 	// have no header: the format of the flow log. Empty guesses it.
-	FlowFormat string `yaml:"flow_format"`
-	// Log names the log whose JSON records the stream holds; empty recognises
-	// AWS's telemetry.
-	Log string `yaml:"log"`
-	// Mapping is that of Log.
-	Mapping *event.Mapping `yaml:"-"`
+	FlowFormat    string `yaml:"flow_format"`
+	ingest.Mapped `yaml:",inline"`
 }
 
 // What Config means where it is silent.

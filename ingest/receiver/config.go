@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"riposte/event"
+	"riposte/ingest"
 	"riposte/internal/secret"
 )
 
@@ -38,12 +38,8 @@ type Config struct {
 	MaxInFlight int `yaml:"max_in_flight"`
 	// Timeout is how long a batch may take to become durable before the sender is
 	// told to come again, 4s by default: EventBridge waits for 5.
-	Timeout time.Duration `yaml:"timeout"`
-	// Log names the log whose JSON records are posted; empty recognises AWS's
-	// telemetry.
-	Log string `yaml:"log"`
-	// Mapping is that of Log.
-	Mapping *event.Mapping `yaml:"-"`
+	Timeout       time.Duration `yaml:"timeout"`
+	ingest.Mapped `yaml:",inline"`
 }
 
 // What Config means where it is silent.

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"riposte/event"
+	"riposte/ingest"
 	"riposte/ingest/s3object"
 	"riposte/internal/awsaccess"
 )
@@ -39,15 +39,11 @@ type Config struct {
 	// Skip are parts of keys that are not read: by default /CloudTrail-Digest/;
 	// [] reads all.
 	Skip []string `yaml:"skip"`
-	// Log names the log whose JSON records the objects hold; empty recognises
-	// AWS's telemetry.
-	Log string `yaml:"log"`
 	// FlowFormat names the columns of flow logs without a header, such as Firehose
 	// writes: the format string of the flow log, or v2, v3, v4, v5, v7 to v10, tgw.
 	// Empty guesses them, with a warning; files of AWS's own have a header.
-	FlowFormat string `yaml:"flow_format"`
-	// Mapping is that log's.
-	Mapping *event.Mapping `yaml:"-"`
+	FlowFormat    string `yaml:"flow_format"`
+	ingest.Mapped `yaml:",inline"`
 }
 
 // What Config means where it is silent.

@@ -42,7 +42,7 @@ func TestRulesLoadFireAndAreRare(t *testing.T) {
 	if w := rs.Warnings(); len(w) > 0 {
 		t.Errorf("%d warnings, the first: %v", len(w), w[0])
 	}
-	for _, r := range rs.Test() {
+	for _, r := range rs.Test(nil) {
 		if !r.Passed {
 			t.Errorf("%s, %s: %s", r.Rule, r.Test, r.Reason)
 		}
