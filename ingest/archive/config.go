@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"riposte/event"
 	"riposte/ingest"
 	"riposte/ingest/s3object"
 	"riposte/internal/awsaccess"
