@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"riposte/event"
 	"riposte/ingest"
 	"riposte/ingest/s3object"
 	"riposte/internal/awsaccess"
