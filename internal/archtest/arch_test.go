@@ -28,7 +28,7 @@ var rooms = map[string][]string{
 	"inventory":                {"event"},
 	"logs":                     {"event", "internal/yamlfile"},
 	"ingest/...":               {"event", "ingest/...", "internal/awsaccess"},
-	"ingest/cloudtrail/...":    {"event", "ingest/cloudtrail/...", "internal/awsaccess"},
+	"ingest/cloudtrail/...":    {"event", "ingest", "ingest/cloudtrail/...", "internal/awsaccess"},
 	"ingest/cloudtrail/lookup": {"event", "ingest", "ingest/accounts", "internal/awsaccess"},
 	"ingest/accounts":          {"internal/awsaccess"},
 	"ingest/kinesis":           {"event", "ingest", "internal/awsaccess"},

@@ -26,6 +26,8 @@ type Blob struct {
 	// ETag and Version are given by Store where they are empty.
 	ETag, Version string
 	Modified      time.Time
+	// Meta is its own metadata, by the name without x-amz-meta-.
+	Meta map[string]string
 	// Archived is one that must be restored before it can be read.
 	Archived bool
 
@@ -250,6 +252,9 @@ func serve(w http.ResponseWriter, r *http.Request, b Blob, span string, fault *F
 	h.Set("Content-Length", strconv.FormatInt(size, 10))
 	if b.Version != "" {
 		h.Set("X-Amz-Version-Id", b.Version)
+	}
+	for name, value := range b.Meta {
+		h.Set("X-Amz-Meta-"+name, value)
 	}
 	if b.KMSKey != "" {
 		h.Set("X-Amz-Server-Side-Encryption", "aws:kms")

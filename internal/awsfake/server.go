@@ -310,6 +310,8 @@ func (s *Server) route(r *http.Request, req *request) handler {
 		req.operation = target[strings.LastIndexByte(target, '.')+1:]
 		json.Unmarshal(req.body, &req.json)
 		switch req.operation {
+		case "ListPublicKeys":
+			return s.listPublicKeys
 		case "LookupEvents":
 			return s.lookupEvents
 		case "ListAccounts":
@@ -342,6 +344,9 @@ func (s *Server) route(r *http.Request, req *request) handler {
 			if r.URL.Query().Has(sub) {
 				req.operation = verb + name
 			}
+		}
+		if req.operation == "GetBucketLocation" {
+			return s.bucketLocation
 		}
 		return s3[req.operation]
 	}

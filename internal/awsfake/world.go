@@ -19,6 +19,8 @@ import (
 // World is everything behind the endpoint, by account id. Its JSON form seeds a world.
 type World struct {
 	Accounts map[string]*Account `json:"accounts"`
+	// PublicKeys are those that CloudTrail signs digests with, by region.
+	PublicKeys map[string][]PublicKey `json:"publicKeys,omitempty"`
 }
 
 // Account is one AWS account.

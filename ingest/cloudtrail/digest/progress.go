@@ -37,6 +37,8 @@ type Followed struct {
 	// objects are not there, or cannot be read, and are asked for again.
 	Hashed  bool     `json:"hashed,omitempty"`
 	Waiting []string `json:"waiting,omitempty"`
+	// Unread is since when it, or a log file that it names, cannot be read.
+	Unread time.Time `json:"unread,omitzero"`
 	// Open is set while something is wrong that may come right by itself.
 	Open bool `json:"open,omitempty"`
 	// Told are the ids of the findings about it.

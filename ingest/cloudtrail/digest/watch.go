@@ -159,7 +159,7 @@ func (s *step) fresh(f *file) bool {
 }
 
 // stretch picks up to when digests are verified now, and whether there are more.
-// It contains one that is fresh, if there is any.
+// It contains those that are followed, and one that is fresh, if there is any.
 func (s *step) stretch() (to time.Time, more bool) {
 	var first, last time.Time
 	for _, f := range s.all {
@@ -174,6 +174,11 @@ func (s *step) stretch() (to time.Time, more bool) {
 		}
 	}
 	to = first
+	for _, f := range s.p.Digests {
+		if f.End.After(to) {
+			to = f.End
+		}
+	}
 	if s.p.From.After(to) {
 		to = s.p.From
 	}
@@ -190,7 +195,7 @@ func (s *step) due(to time.Time) bool {
 		}
 	}
 	for name, f := range s.p.Digests {
-		if at := s.all[name]; f.unsettled() && s.inWindow(&at) {
+		if at := s.all[name]; f.unsettled() && s.inWindow(&at) && !at.stamp.After(to) {
 			return true
 		}
 	}

@@ -85,54 +85,65 @@ func (s *step) settle(w *walk) error {
 // settleOne settles one digest, and the log files that it names.
 func (s *step) settleOne(n *node, problems []Problem, unread []*ReadError) (tell []Problem, err error) {
 	f := s.p.Digests[n.Name]
+	f.Told = slices.Clone(f.Told)
 	young := s.now.Before(f.Seen.Add(s.Grace))
-	f.Open, f.Waiting, f.Told, f.End = false, nil, slices.Clone(f.Told), time.Time{}
-	if n.d != nil && n.state != altered {
-		f.Hashed, f.End = true, n.d.End
+	self := slices.ContainsFunc(unread, func(r *ReadError) bool { return r.File == n.Name })
+	switch {
+	case len(unread) == 0:
+		f.Unread = time.Time{}
+	case f.Unread.IsZero():
+		f.Unread = s.now
 	}
+	if !self { // else nothing new is known
+		f.Waiting, f.End = nil, time.Time{}
+		if n.d != nil && n.state != altered {
+			f.Hashed, f.End = true, n.d.End
+		}
+	}
+	f.Open = false
 	for _, p := range problems {
 		switch {
-		case p.Kind == LogAltered:
 		case p.Kind == LogMissing && young && len(f.Waiting) < maxWaiting:
-			f.Waiting = append(f.Waiting, strings.TrimPrefix(p.File, "s3://"+bucketOf(p.File)+"/"))
+			f.Waiting = append(f.Waiting, keyOf(p.File))
 			continue
-		case p.Kind == LogMissing:
 		case p.Kind == DigestMissing && young:
 			f.Open = true
 			continue
-		default:
-			finding := p.Finding()
-			if slices.Contains(f.Told, finding.ID) {
-				continue
-			}
-			f.Told = append(f.Told, finding.ID)
+		case p.Kind != LogMissing && p.Kind != LogAltered && !f.tell(&p):
+			continue
 		}
 		tell = append(tell, p)
 	}
-	if len(unread) > 0 && young {
+	switch {
+	case len(unread) > 0 && s.now.Before(f.Unread.Add(s.Grace)):
 		if len(f.Waiting)+len(unread) > maxWaiting {
 			return nil, fmt.Errorf("%d files that %s names cannot be read, of which one is %w", len(unread), n.Name, unread[0])
 		}
 		for _, r := range unread {
-			if r.File == n.Name {
-				f.Open = true
-				continue
+			if r.File != n.Name {
+				f.Waiting = append(f.Waiting, keyOf(r.File))
 			}
-			f.Waiting = append(f.Waiting, strings.TrimPrefix(r.File, "s3://"+bucketOf(r.File)+"/"))
 		}
-		s.p.Digests[n.Name] = f
-		return tell, nil
-	}
-	if len(unread) > 0 {
+		f.Open = f.Open || self
+	case len(unread) > 0:
 		p := unreadable(n, unread)
 		p.Account, p.Region, p.Bucket, p.Trail = s.Account, s.Watch.Region, s.Bucket, n.trail
-		if id := p.Finding().ID; !slices.Contains(f.Told, id) {
-			f.Told = append(f.Told, id)
+		if f.tell(&p) {
 			tell = append(tell, p)
 		}
 	}
 	s.p.Digests[n.Name] = f
 	return tell, nil
+}
+
+// tell reports whether a problem is not told yet, and notes that it is now.
+func (f *Followed) tell(p *Problem) bool {
+	id := p.Finding().ID
+	if slices.Contains(f.Told, id) {
+		return false
+	}
+	f.Told = append(f.Told, id)
+	return true
 }
 
 // unreadable is one problem for all files of a digest: they have one cause.
@@ -145,10 +156,10 @@ func unreadable(n *node, unread []*ReadError) Problem {
 	return p
 }
 
-// bucketOf is the bucket of an address.
-func bucketOf(address string) string {
-	bucket, _, _ := strings.Cut(strings.TrimPrefix(address, "s3://"), "/")
-	return bucket
+// keyOf is the key in an address.
+func keyOf(address string) string {
+	_, key, _ := strings.Cut(strings.TrimPrefix(address, "s3://"), "/")
+	return key
 }
 
 // compare reports the log files that no digest names, as far as can be told now.
@@ -160,14 +171,17 @@ func (s *step) compare(ctx context.Context, w *walk) error {
 	if !to.After(s.p.Compared) {
 		return nil
 	}
-	from := s.p.Compared
-	if from.IsZero() { // from the beginning of what there is
-		from = to
-		for _, n := range w.nodes {
-			if start, _ := n.period(); n.state != altered && !start.IsZero() && start.Before(from) {
-				from = start
-			}
+	from := to // before the first digest there is nothing to compare with
+	for _, n := range w.nodes {
+		if start, _ := n.period(); n.state != altered && !n.backfill && !start.IsZero() && start.Before(from) {
+			from = start
 		}
+	}
+	if s.p.Compared.After(from) {
+		from = s.p.Compared
+	}
+	if s.p.Strays.IsZero() {
+		s.p.Strays = from.UTC().Truncate(24 * time.Hour)
 	}
 	var logs []file
 	for day := from.UTC().Truncate(24 * time.Hour); !day.After(to.Add(slack)); day = day.Add(24 * time.Hour) {
@@ -196,14 +210,8 @@ func (s *step) strays(ctx context.Context) error {
 		return s.none(ctx)
 	}
 	to := s.p.Compared
-	if to.IsZero() {
-		return nil
-	}
 	if s.p.Strays.IsZero() {
-		s.p.Strays = to.UTC().Truncate(24 * time.Hour)
-		if !s.p.Since.IsZero() {
-			s.p.Strays = s.p.Since.UTC().Truncate(24 * time.Hour)
-		}
+		return nil
 	}
 	w := s.walk(time.Time{})
 	for day := s.p.Strays; !day.Add(24 * time.Hour).After(to); day = day.Add(24 * time.Hour) {
@@ -228,15 +236,19 @@ func (s *step) none(ctx context.Context) error {
 		return nil
 	}
 	w := s.walk(time.Time{})
-	for day := s.p.Since.UTC().Truncate(24 * time.Hour); !day.After(s.now); day = day.Add(24 * time.Hour) {
-		err := s.Files.Logs(ctx, day, s.p.Since.Truncate(time.Minute), func(o Object) bool {
+	since := s.now.Add(-48 * time.Hour)
+	if s.p.Since.After(since) {
+		since = s.p.Since
+	}
+	for day := since.UTC().Truncate(24 * time.Hour); !day.After(s.now); day = day.Add(24 * time.Hour) {
+		err := s.Files.Logs(ctx, day, since.Truncate(time.Minute), func(o Object) bool {
 			p, ok := placeOf(o.Key)
-			if !ok || p.kind != kindLog || p.stamp.IsZero() || !p.stamp.After(s.p.Since) {
+			if !ok || p.kind != kindLog || p.stamp.IsZero() || !p.stamp.After(since) {
 				return true
 			}
 			if !s.now.Before(p.stamp.Add(s.Silence + s.Grace)) {
 				w.problem(nil, Problem{Kind: LogUncovered, File: o.Name, Object: p.known, Time: p.stamp,
-					Detail: "it is the first log file of this account and region, and there are no digests"})
+					Detail: "there are log files of this account and region, of which this is one, and no digests"})
 				s.p.Uncovered = true
 			}
 			return false
