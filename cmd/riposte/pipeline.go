@@ -15,6 +15,7 @@ import (
 	"riposte/detect"
 	"riposte/event"
 	"riposte/ingest"
+	"riposte/ingest/cloudtrail/integrity"
 	"riposte/ingest/cloudtrail/lookup"
 	"riposte/ingest/kinesis"
 	"riposte/ingest/s3sqs"
@@ -51,6 +52,8 @@ type pipeline struct {
 	started   time.Time
 	// lookups keep all that calls LookupEvents below AWS's limit together.
 	lookups *lookup.Limits
+	// trails are the buckets whose digests are verified.
+	trails []*integrity.Source
 	// streams are the data streams that are read.
 	streams []*kinesis.Source
 

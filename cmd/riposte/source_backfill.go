@@ -40,6 +40,7 @@ func (p *pipeline) s3(ctx context.Context, c *s3sqs.Config) (ingest.Source, erro
 	if err != nil {
 		return nil, err
 	}
+	s.Skipped = p.arrived
 	p.queues = append(p.queues, s)
 	return s, nil
 }

@@ -11,6 +11,7 @@ import (
 	"riposte/event"
 	"riposte/ingest"
 	"riposte/ingest/archive"
+	"riposte/ingest/cloudtrail/integrity"
 	"riposte/ingest/cloudtrail/lookup"
 	"riposte/ingest/kinesis"
 	"riposte/ingest/receiver"
@@ -32,6 +33,8 @@ type SourceConfig struct {
 	Receiver *receiver.Config `yaml:"receiver"`
 	// Lookup asks CloudTrail for the events of accounts that have no trail.
 	Lookup *lookup.Config `yaml:"lookup"`
+	// Trail verifies CloudTrail's digests as they arrive.
+	Trail *integrity.Config `yaml:"trail"`
 	// Kinesis reads a data stream.
 	Kinesis *kinesis.Config `yaml:"kinesis"`
 }
@@ -43,6 +46,7 @@ var sourceTable = []sourceKind{
 	kindOfSource("backfill", "{from: s3://BUCKET/PREFIX}", func(s *SourceConfig) *archive.Config { return s.Backfill }, (*pipeline).backfill).ends(),
 	kindOfSource("receiver", "{keys: [env:RIPOSTE_RECEIVER_KEY]}", func(s *SourceConfig) *receiver.Config { return s.Receiver }, (*pipeline).receiver),
 	kindOfSource("lookup", `{accounts: ["111122223333"]}`, func(s *SourceConfig) *lookup.Config { return s.Lookup }, (*pipeline).lookup),
+	kindOfSource("trail", "{address: s3://BUCKET/AWSLogs/}", func(s *SourceConfig) *integrity.Config { return s.Trail }, (*pipeline).trail),
 	kindOfSource("kinesis", "{stream: ARN}", func(s *SourceConfig) *kinesis.Config { return s.Kinesis }, (*pipeline).kinesis),
 }
 

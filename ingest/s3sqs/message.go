@@ -74,6 +74,9 @@ func (w *worker) message(ctx context.Context, m sqstypes.Message) error {
 	var failed []error
 	for _, o := range all {
 		if !w.cfg.wants(o.Key) {
+			if w.Skipped != nil {
+				w.Skipped(o.Bucket, o.Key)
+			}
 			continue
 		}
 		err := w.reader.Deliver(ctx, o, w.sink)

@@ -47,6 +47,10 @@ const (
 
 // Source receives from one queue.
 type Source struct {
+	// Skipped, when set before Run, hears of the objects that are not read because
+	// of their keys. It must not block.
+	Skipped func(bucket, key string)
+
 	cfg    Config
 	log    *slog.Logger
 	access *awsaccess.Access
