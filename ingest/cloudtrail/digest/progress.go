@@ -100,7 +100,7 @@ const maxStreams = 64
 
 // heard notes the digests that are proven, and reports the chains that go on
 // after they had stopped.
-func (p *Progress) heard(w *walk, now time.Time) {
+func (p *Progress) heard(w *walk) {
 	for _, n := range slices.Backward(w.nodes) {
 		if n.state != verified || n.backfill || n.moved || n.twin || n.part == witness {
 			continue
@@ -136,10 +136,10 @@ func resumed(n *node, since time.Time) string {
 // overdue reports the chains that had digests and have none for longer than
 // silence. One that was silent for a day when it was first seen has ended before
 // we came: a trail that was deleted, a region that is no longer used.
-func (p *Progress) overdue(w *walk, silence time.Duration, now time.Time) {
+func (p *Progress) overdue(w *walk, silence time.Duration, now time.Time, unread func(stream string, since time.Time) bool) {
 	for name, s := range p.Streams {
 		quiet := now.Sub(s.Written)
-		if s.Overdue || s.Ended || quiet <= silence || now.Sub(s.End) <= silence {
+		if s.Overdue || s.Ended || quiet <= silence || now.Sub(s.End) <= silence || unread(name, s.End) {
 			continue
 		}
 		if p.Listed.IsZero() && quiet > 24*time.Hour {

@@ -91,7 +91,7 @@ func (wt *Watch) Advance(ctx context.Context, p Progress, now time.Time) (next P
 			return p, nil, false, err
 		}
 		w := s.walk(time.Time{})
-		s.p.overdue(w, s.Silence, now)
+		s.p.overdue(w, s.Silence, now, s.unread)
 		s.take(w)
 		s.p.Listed = now
 	}
@@ -240,7 +240,7 @@ func (s *step) window(ctx context.Context, to time.Time) error {
 	if err != nil {
 		return err
 	}
-	s.p.heard(w, s.now)
+	s.p.heard(w)
 	if err := s.compare(ctx, w); err != nil {
 		return err
 	}
@@ -302,6 +302,16 @@ func (s *step) stragglers(ctx context.Context) error {
 		s.take(w)
 	}
 	return nil
+}
+
+// unread reports whether a chain has a newer digest that cannot be read yet.
+func (s *step) unread(stream string, since time.Time) bool {
+	for name, f := range s.p.Digests {
+		if at := s.all[name]; f.Open && !f.Unread.IsZero() && at.stream == stream && at.stamp.After(since) {
+			return true
+		}
+	}
+	return false
 }
 
 // trim forgets the digests that are settled and that no later one is about.
