@@ -67,6 +67,8 @@ type pipeline struct {
 	// latency is from reading an event to its finding being acknowledged.
 	latency latencies
 
+	doubts doubts
+
 	engines sync.Pool
 }
 
@@ -140,7 +142,7 @@ func (p *pipeline) ingest(ctx context.Context, done chan<- struct{}) error {
 			return p.bus.DeadLetter(ctx, letter)
 		},
 		Notice: func(o event.Origin, text string) {
-			p.log.Warn("source read with a doubt", "source", o.Source, "place", o.Object, "err", text)
+			p.log.Log(ctx, p.doubts.level(o.Source, text), "source read with a doubt", "source", o.Source, "place", o.Object, "err", text)
 		},
 		Findings: func(ctx context.Context, findings []event.Finding) error {
 			ingested := make([]time.Time, len(findings))
