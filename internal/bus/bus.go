@@ -27,7 +27,7 @@ const (
 	findingsStream  = "FINDINGS"
 	incidentsStream = "INCIDENTS"
 
-	eventsSubject    = "events.batch"
+	eventsPrefix     = "events."
 	findingsPrefix   = "findings."
 	incidentsPrefix  = "incidents."
 	deadPrefix       = "dead."
@@ -181,7 +181,7 @@ func (b *Bus) makeStreams(ctx context.Context, c Config) error {
 	incidents := base(incidentsStream, incidentsPrefix+">", c.IncidentsMaxBytes, jetstream.DiscardOld)
 	incidents.MaxMsgsPerSubject = 1 // the latest of each: the table has the state
 	for _, s := range []jetstream.StreamConfig{
-		base(eventsStream, eventsSubject, c.EventsMaxBytes, jetstream.DiscardNew),
+		base(eventsStream, eventsPrefix+">", c.EventsMaxBytes, jetstream.DiscardNew),
 		base(findingsStream, findingsPrefix+">", c.FindingsMaxBytes, jetstream.DiscardNew),
 		incidents,
 		base(DeadStream, deadPrefix+">", c.DeadMaxBytes, jetstream.DiscardNew),

@@ -223,3 +223,50 @@ func TestTrim(t *testing.T) {
 		t.Errorf("health: %+v %v", h, err)
 	}
 }
+
+// TestBatchIsStoredOnce: a batch that comes again when the server has forgotten
+// message ids is still the same batch.
+func TestBatchIsStoredOnce(t *testing.T) {
+	b := openTest(t, t.TempDir())
+	defer b.Close()
+	s, err := b.js.Stream(t.Context(), eventsStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := s.CachedInfo().Config
+	c.Duplicates = 100 * time.Millisecond
+	if s, err = b.js.UpdateStream(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	events := ordinaryBatch(t, 1, 3)
+	if err := b.PublishEvents(t.Context(), "one", events); err != nil {
+		t.Fatal(err)
+	}
+	// Its message id is forgotten when a later one is, which another message may
+	// have then.
+	for stored := 0; stored < 2; {
+		ack, err := b.js.Publish(t.Context(), eventsPrefix+"other", nil, jetstream.WithMsgID("later"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !ack.Duplicate {
+			stored++
+		}
+	}
+	before, err := s.Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := b.PublishEvents(t.Context(), "one", events); err != nil {
+			t.Fatal(err)
+		}
+	}
+	after, err := s.Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after.State.Msgs != before.State.Msgs {
+		t.Errorf("%d messages, and %d before the batch came again", after.State.Msgs, before.State.Msgs)
+	}
+}

@@ -26,8 +26,9 @@ const (
 
 var messages = sync.Pool{New: func() any { b := make([]byte, 0, 64<<10); return &b }}
 
-// PublishEvents stores a batch under its id: the same id again within the
-// stream's window is the same batch. It returns when the batch is durable, waits
+// PublishEvents stores a batch under its id, once for as long as the stream keeps
+// it, and for ten minutes at least: a source may read an object again after
+// hours, as a queue has it. It returns when the batch is durable, waits
 // while the stream is full or away, and fails only when ctx ends or the bus is
 // closed. A batch too large for one message is split, its parts' ids derived; a
 // record too large for one goes to the dead letters.
@@ -61,10 +62,14 @@ func (b *Bus) PublishEvents(ctx context.Context, id string, events []event.Event
 			Place:  e.Origin.String(), Kind: e.Kind.String(), Payload: e.Raw,
 		})
 	}
-	msg := &nats.Msg{Subject: eventsSubject, Header: nats.Header{}, Data: *buf}
+	msg := &nats.Msg{Subject: eventsPrefix + token(id), Header: nats.Header{}, Data: *buf}
 	inject(ctx, msg.Header)
 	return b.retrying(ctx, "events", func() error {
-		return b.send(ctx, msg, jetstream.WithMsgID(headerID(id)))
+		err := b.send(ctx, msg, jetstream.WithMsgID(headerID(id)), jetstream.WithExpectLastSequencePerSubject(0))
+		if exists(err) {
+			return nil // it is there, from whoever put it there
+		}
+		return err
 	})
 }
 
