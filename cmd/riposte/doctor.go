@@ -44,8 +44,9 @@ func (p *program) doctorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "doctor", Short: "Say what is wrong with this installation, and what to do",
 		Long: `doctor checks the configuration, rules and playbooks, the data folder and its
-disk, the streams with their lag and dead letters, and, with --aws, who AWS says
-we are and how far the clocks differ. Exit status 1 when anything fails.`,
+disk, the streams with their lag and dead letters, the queues and buckets that
+sources read from, and, with --aws, who AWS says we are and how far the clocks
+differ. Exit status 1 when anything fails.`,
 		Example: "  riposte doctor --config riposte.yaml --aws",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -80,6 +81,7 @@ func (d *doctor) run(ctx context.Context) {
 	if d.aws {
 		d.identity(ctx)
 	}
+	d.sources(ctx, &c)
 }
 
 // content loads rules and playbooks.

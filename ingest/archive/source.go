@@ -293,3 +293,11 @@ func (s *Source) setAside(ctx context.Context, o s3object.Object, reason string,
 	}
 	return nil
 }
+
+// First returns the first object that is wanted, "" when there is none.
+func (s *Source) First(ctx context.Context) (string, error) {
+	for e, err := range s.listing.Objects(ctx) {
+		return e.Key, err
+	}
+	return "", nil
+}
