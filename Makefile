@@ -35,6 +35,9 @@ fuzz: ## Fuzz every decoder, FUZZTIME each (default 2m)
 bench: build ## Print the performance figures with their floors
 	$(GO) run ./internal/bench -riposte $(BIN) $(ARGS)
 
+soak: ## Kill the real program 200 times while 200,000 records come from S3, and print what became of them
+	RIPOSTE_SOAK=200 $(GO) test ./cmd/riposte -run '^TestKilledS3$$' -v -timeout 60m
+
 install-browser:
 	@./scripts/install-browser
 

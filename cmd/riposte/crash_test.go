@@ -122,6 +122,7 @@ type ledger struct {
 	findings  []string   // ids, likewise
 	incidents [][]string // the findings of each
 	runs      int
+	dead      uint64 // letters
 }
 
 // audit reads a folder with a server of its own.
@@ -162,6 +163,12 @@ func audit(t *testing.T, data string) ledger {
 	}
 	cancel()
 	wg.Wait()
+
+	health, err := b.Health(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.dead = health.DeadLetters
 
 	s, err := openState(t.Context(), b, 1)
 	if err != nil {
