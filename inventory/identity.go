@@ -19,6 +19,18 @@ type identity struct {
 	arn                      string
 }
 
+// Bounds of what identifies a resource: AWS's own are shorter, and a record that
+// holds longer ones could not be stored.
+const (
+	maxID    = 4096 // ids and ARNs
+	maxPlace = 256  // accounts, regions and types
+)
+
+// plausible reports whether an item says which resource it is of.
+func (i identity) plausible() bool {
+	return i.typ != "" && i.id != "" && len(i.id) <= maxID && len(i.arn) <= maxID && max(len(i.typ), len(i.account), len(i.region)) <= maxPlace
+}
+
 // readableKey is how long a key may be before it is hashed: a table's keys have
 // at most 1 KiB.
 const readableKey = 900

@@ -252,6 +252,30 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+// TestHostileSizes: whatever an item says, what is stored of it is bounded.
+func TestHostileSizes(t *testing.T) {
+	table := store.NewMemory()
+	v := open(t, table, Config{Versions: 200, ItemBytes: 1024, ResourceBytes: 1024})
+	huge := strings.Repeat("y", 1<<20)
+	for n := range 20 {
+		e := item(t, map[string]any{"configurationStateId": fmt.Sprint(n, huge), "configurationItemStatus": huge, "resourceName": huge, "tags": map[string]any{huge: huge},
+			"configurationItemCaptureTime": t0.Add(time.Duration(n) * time.Second).Format(time.RFC3339)})
+		put(t, v, e)
+	}
+	for _, key := range []string{"resourceId", "ARN", "awsAccountId", "awsRegion", "resourceType"} {
+		put(t, v, item(t, map[string]any{key: huge}))
+	}
+	all := dump(t, table)
+	if len(all) != 2 {
+		t.Errorf("%d values are stored", len(all))
+	}
+	for k, value := range all {
+		if len(k)+len(value) > 64<<10 {
+			t.Errorf("%.40s has %d bytes", k, len(value))
+		}
+	}
+}
+
 // TestSecrets: what is a secret by its name is not kept, and is still there for
 // the rules that read the event.
 func TestSecrets(t *testing.T) {

@@ -81,7 +81,7 @@ func later(a, b *event.Resource) bool {
 
 // Before returns the version before an item's own, nil when none is known.
 func (s *Session) Before(e *event.Event) (*event.Resource, error) {
-	own := version{Captured: e.Time(), State: e.Text(event.ConfigStateID)}
+	own := version{Captured: e.Time(), State: stateOf(e)}
 	key := identity{account: e.Text(event.ConfigAccountID), region: e.Text(event.ConfigRegion), typ: e.Text(event.ConfigResourceType), id: e.Text(event.ConfigResourceID)}.key()
 	r, err := s.inventory.record(s.ctx, key)
 	if err != nil {

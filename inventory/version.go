@@ -109,14 +109,14 @@ func (c *codec) version(e *event.Event, limit int) (identity, *version, bool, er
 		typ: e.Text(event.ConfigResourceType), id: e.Text(event.ConfigResourceID), arn: e.Text(event.ConfigARN),
 	}
 	captured := e.Time()
-	if e.Kind != event.ConfigItem || id.typ == "" || id.id == "" || captured.Year() < 1970 || captured.Year() > 9999 {
+	if e.Kind != event.ConfigItem || !id.plausible() || captured.Year() < 1970 || captured.Year() > 9999 {
 		return id, nil, false, nil
 	}
 	for _, s := range []*string{&id.account, &id.region, &id.typ, &id.id, &id.arn} {
 		*s = strings.Clone(*s)
 	}
 	v := &version{
-		Captured: captured, State: strings.Clone(e.Text(event.ConfigStateID)), Status: strings.Clone(e.Text(event.ConfigStatus)),
+		Captured: captured, State: stateOf(e), Status: strings.Clone(e.Text(event.ConfigStatus)),
 		Complete: e.Has(event.ConfigConfiguration),
 	}
 	own := e.Clone() // what is redacted must not be what rules read
@@ -131,13 +131,16 @@ func (c *codec) version(e *event.Event, limit int) (identity, *version, bool, er
 	if err := c.pack(v, &all); err != nil {
 		return id, nil, false, err
 	}
+	if len(v.Status) > maxState {
+		v.Status = "" // none of Config's
+	}
 	if v.Blob > limit || v.Size > maxContent {
 		size := v.Size
 		all.Configuration, all.Supplementary, all.Relationships = nil, nil, nil
 		if err := c.pack(v, &all); err != nil {
 			return id, nil, false, err
 		}
-		if v.Blob > limit { // its tags and names alone
+		if v.Blob > limit || v.Size > maxContent { // not even its tags
 			all = content{ARN: id.arn}
 			if err := c.pack(v, &all); err != nil {
 				return id, nil, false, err
@@ -146,6 +149,19 @@ func (c *codec) version(e *event.Event, limit int) (identity, *version, bool, er
 		v.Complete, v.Stripped, v.Size = false, true, size
 	}
 	return id, v, true, nil
+}
+
+// maxState is how long a state id may be; Config's have 13 digits.
+const maxState = 64
+
+// stateOf is an item's state id; one that is longer than any of Config's is
+// hashed, so that it stays what it is for: to tell versions apart.
+func stateOf(e *event.Event) string {
+	s := e.Text(event.ConfigStateID)
+	if len(s) > maxState {
+		return event.Hash("state", s)
+	}
+	return strings.Clone(s)
 }
 
 func (c *codec) pack(v *version, all *content) error {
