@@ -5,7 +5,7 @@ import (
 	"errors"
 )
 
-var errLevels = errors.New("Parquet: its levels or indexes are cut short")
+var errLevels = errors.New("its levels or indexes are cut short")
 
 // hybrid reads runs of equal values and runs of bit-packed ones.
 // https://parquet.apache.org/docs/file-format/data-pages/encodings/#RLE

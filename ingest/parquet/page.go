@@ -51,7 +51,7 @@ func (c *cursor) next() ([]byte, error) {
 	if c.column.optional {
 		level, err := c.levels.next()
 		if err != nil {
-			return nil, err
+			return nil, c.bad("%w", err)
 		}
 		if level == 0 {
 			return nil, nil
