@@ -145,6 +145,7 @@ func FuzzConfigEnvelopes(f *testing.F) {
 	f.Add([]byte(oversizedMail))
 	f.Add([]byte(`{"configurationItems":[` + flowLogItem + `,1,{"a":[}]}`))
 	f.Add([]byte(`words { then {"messageType":"ScheduledNotification"}`))
+	reader := NewReader()
 	f.Fuzz(func(t *testing.T, message []byte) {
 		envelope, err := json.Marshal(map[string]string{"Type": "Notification", "Message": string(message)})
 		if err != nil {
@@ -161,7 +162,7 @@ func FuzzConfigEnvelopes(f *testing.F) {
 			Expand: func(context.Context, Oversized) ([]byte, error) { return message, nil },
 		}
 		text := append(append([]byte(flowLogItem+"\n"), envelope...), []byte("\n"+flowLogItem)...)
-		if _, err := NewReader().Read(t.Context(), Object{Name: "x"}, bytes.NewReader(text), sink); err != nil {
+		if _, err := reader.Read(t.Context(), Object{Name: "x"}, bytes.NewReader(text), sink); err != nil {
 			t.Fatal(err)
 		}
 		const want = "111122223333/eu-west-1/AWS::EC2::FlowLog/fl-1/1772442845123"
