@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"riposte/ingest/coverage"
 	"riposte/internal/bus"
 	"riposte/internal/expr"
 	"riposte/internal/problem"
@@ -45,6 +46,8 @@ type Config struct {
 	Inventory inventory.Config `yaml:"inventory"`
 	// Respond says which playbooks plan containment, and how AWS is reached.
 	Respond RespondConfig `yaml:"respond"`
+	// Coverage is which telemetry is expected, and when its absence is told of.
+	Coverage CoverageConfig `yaml:"coverage"`
 	// Console is the web console.
 	Console ConsoleConfig `yaml:"console"`
 	// Telemetry is logs, metrics and traces about riposte itself.
@@ -112,6 +115,7 @@ func defaultConfig() Config {
 		Console: ConsoleConfig{Listen: "127.0.0.1:8180"},
 
 		Inventory: inventory.DefaultConfig(),
+		Coverage:  CoverageConfig{Config: coverage.DefaultConfig()},
 
 		Telemetry: telemetry.DefaultConfig(),
 	}
@@ -182,7 +186,7 @@ func (c *Config) validate(file string) error {
 			bad("%s is not a folder", dir)
 		}
 	}
-	for _, err := range []error{c.Bus.Validate(), c.Telemetry.Validate(), c.Inventory.Validate(), c.Respond.AWS.Validate()} {
+	for _, err := range []error{c.Bus.Validate(), c.Telemetry.Validate(), c.Inventory.Validate(), c.Respond.AWS.Validate(), c.Coverage.Validate()} {
 		for _, e := range unjoin(err) {
 			bad("%v", e)
 		}

@@ -44,9 +44,9 @@ func (p *program) doctorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "doctor", Short: "Say what is wrong with this installation, and what to do",
 		Long: `doctor checks the configuration, rules and playbooks, the data folder and its
-disk, the streams with their lag and dead letters, the queues and buckets that
-sources read from, and, with --aws, who AWS says we are and how far the clocks
-differ. Exit status 1 when anything fails.`,
+disk, the streams with their lag and dead letters, which accounts deliver which
+telemetry, the queues and buckets that sources read from, and, with --aws, who
+AWS says we are and how far the clocks differ. Exit status 1 when anything fails.`,
 		Example: "  riposte doctor --config riposte.yaml --aws",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -177,6 +177,12 @@ func (d *doctor) streams(ctx context.Context, c *Config) {
 	} else {
 		d.ok("dead letters", "none")
 	}
+	state, err := openState(ctx, b, c.Bus.Replicas)
+	if err != nil {
+		d.bad("fail", "state", err.Error(), "start riposte run, which makes what is missing")
+		return
+	}
+	d.coverage(ctx, newView(b, state, nil))
 }
 
 // identity asks AWS who we are, and compares clocks.

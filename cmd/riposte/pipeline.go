@@ -44,6 +44,10 @@ type pipeline struct {
 	respond *respond.Responder
 	sources []ingest.Source
 	queues  []*s3sqs.Source
+	// sourceNames are theirs, for people.
+	sourceNames []string
+	// lookout watches what telemetry comes; nil in a process that ingests nothing.
+	lookout *lookout
 	stdin   io.Reader
 	state   *state
 	// inventory is what is known of resources.
@@ -80,7 +84,13 @@ func (p *pipeline) run(ctx context.Context, drain bool) error {
 	g, ctx := errgroup.WithContext(ctx)
 	sourcesDone := make(chan struct{})
 	if p.cfg.hasRole("ingest") {
+		lookout, err := newLookout(ctx, p)
+		if err != nil {
+			return err
+		}
+		p.lookout = lookout
 		g.Go(func() error { return p.ingest(ctx, sourcesDone) })
+		g.Go(func() error { return lookout.run(ctx) })
 	} else {
 		close(sourcesDone)
 	}
@@ -120,8 +130,8 @@ func (p *pipeline) ingest(ctx context.Context, done chan<- struct{}) error {
 				return err
 			}
 			p.published.Add(int64(len(b.Events)))
-			source, kind, size, lag := describe(b.Events)
-			p.tel.Ingested(ctx, source, kind, len(b.Events), size, lag)
+			source, kind, size, delivery, lag := describe(b.Events)
+			p.tel.Ingested(ctx, source, kind, len(b.Events), size, delivery, lag)
 			countFlows(ctx, p.tel, source, b.Events)
 			return nil
 		},
@@ -152,6 +162,7 @@ func (p *pipeline) ingest(ctx context.Context, done chan<- struct{}) error {
 			return p.publish(ctx, findings, ingested)
 		},
 	}
+	sink.Emit = p.lookout.watch(sink.Emit)
 	g, ctx := errgroup.WithContext(ctx)
 	for _, s := range p.sources {
 		g.Go(func() error { return s.Run(ctx, sink) })
@@ -304,15 +315,19 @@ func (p *pipeline) durables() []string {
 	return d
 }
 
-// describe sums up a batch for the metrics: its first event's source, kind and lag, and its bytes.
-func describe(events []event.Event) (source, kind string, size int, lag time.Duration) {
+// describe sums up a batch for the metrics: its first event's source, kind and
+// lags, -1 where one is not known, and its bytes.
+func describe(events []event.Event) (source, kind string, size int, delivery, lag time.Duration) {
 	for i := range events {
 		size += len(events[i].Raw)
 	}
 	e := &events[0]
-	lag = -1
+	delivery, lag = -1, -1
 	if t := e.Time(); !t.IsZero() {
 		lag = max(0, e.Ingested.Sub(t))
+		if !e.Delivered.IsZero() {
+			delivery = max(0, e.Delivered.Sub(t))
+		}
 	}
-	return e.Origin.Source, e.Kind.String(), size, lag
+	return e.Origin.Source, e.Kind.String(), size, delivery, lag
 }

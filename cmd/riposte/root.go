@@ -64,7 +64,7 @@ containment that can be taken back.`,
 	}
 	root.AddCommand(
 		p.demoCommand(), p.runCommand(), p.huntCommand(), p.trailCommand(),
-		p.rulesCommand(), p.playbooksCommand(), p.incidentsCommand(), p.inventoryCommand(), p.deadLettersCommand(),
+		p.rulesCommand(), p.playbooksCommand(), p.incidentsCommand(), p.coverageCommand(), p.inventoryCommand(), p.deadLettersCommand(),
 		p.doctorCommand(), p.configCommand(), p.versionCommand(),
 	)
 	root.InitDefaultCompletionCmd()

@@ -50,6 +50,7 @@ func TestScript(t *testing.T) {
 			"bigline":  scriptBigLine,
 			"jsonl":    scriptJSONLines,
 			"mktrail":  scriptTrail,
+			"speak":    scriptSpeak,
 		},
 	})
 }

@@ -176,6 +176,11 @@ func (p *pipeline) open(ctx context.Context, sources []SourceConfig) error {
 				return fmt.Errorf("sources[%d].%s: %w", i, k.name, err)
 			}
 			p.sources = append(p.sources, source)
+			name := k.name
+			if n, ok := source.(interface{ Name() string }); ok {
+				name += " " + n.Name()
+			}
+			p.sourceNames = append(p.sourceNames, name)
 		}
 	}
 	return nil

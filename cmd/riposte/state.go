@@ -13,8 +13,9 @@ import (
 type state struct {
 	// incidents and runs are what people look at; books index an account's
 	// incidents by cause; cursors are how far each file was read; counts are what
-	// each rule has done; inventory is what Config told of resources.
-	incidents, books, runs, cursors, counts, inventory store.Table
+	// each rule has done; inventory is what Config told of resources;
+	// coverage is which telemetry comes from where.
+	incidents, books, runs, cursors, counts, inventory, coverage store.Table
 	// journal holds every run's intents and results.
 	journal store.Log
 }
@@ -26,7 +27,7 @@ func openState(ctx context.Context, b *bus.Bus, replicas int) (*state, error) {
 		name  string
 		table *store.Table
 	}{
-		{"incidents", &s.incidents}, {"books", &s.books}, {"runs", &s.runs}, {"cursors", &s.cursors}, {"counts", &s.counts}, {"inventory", &s.inventory},
+		{"incidents", &s.incidents}, {"books", &s.books}, {"runs", &s.runs}, {"cursors", &s.cursors}, {"counts", &s.counts}, {"inventory", &s.inventory}, {"coverage", &s.coverage},
 	} {
 		table, err := store.NewTable(ctx, b.JetStream(), t.name, o)
 		if err != nil {

@@ -23,6 +23,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/config"
@@ -59,6 +60,8 @@ type Source struct {
 	meter  Meter
 	items  *awsconfig.Fetcher
 	ages   ages
+
+	trouble atomic.Pointer[trouble] // why nothing can be received; nil while it can
 
 	// How long things take, which tests shorten.
 	extend time.Duration                    // between extensions of visibility
@@ -146,6 +149,7 @@ func (s *Source) look(ctx context.Context) error {
 		case errors.Is(err, ErrNoQueue) || awsaccess.Denied(err):
 			return err
 		}
+		s.fail(err)
 		s.log.WarnContext(ctx, "the queue cannot be reached", "err", err)
 		if err := awsaccess.Sleep(ctx, pause.NextBackOff()); err != nil {
 			return err
@@ -166,12 +170,15 @@ func (s *Source) receive(ctx context.Context, w *worker) {
 		})
 		if err != nil {
 			if ctx.Err() == nil {
-				s.log.ErrorContext(ctx, "messages cannot be received", "err", s.explain(err, "sqs:ReceiveMessage", s.cfg.Queue))
+				err = s.explain(err, "sqs:ReceiveMessage", s.cfg.Queue)
+				s.fail(err)
+				s.log.ErrorContext(ctx, "messages cannot be received", "err", err)
 				_ = awsaccess.Sleep(ctx, pause.NextBackOff())
 			}
 			continue
 		}
 		pause.Reset()
+		s.trouble.Store(nil)
 		s.count(ctx, Receives, 1)
 		s.count(ctx, Messages, int64(len(out.Messages)))
 		s.ages.note(time.Now(), out.Messages)

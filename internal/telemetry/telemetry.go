@@ -95,8 +95,8 @@ type Telemetry struct {
 	// Metrics serves the Prometheus text format.
 	Metrics http.Handler
 
-	events, bytes, flows, broken, evaluated, findings, repeated, plans, work metric.Int64Counter
-	latency, lag                                                             metric.Float64Histogram
+	events, bytes, flows, broken, evaluated, findings, repeated, plans, work, future, recovered metric.Int64Counter
+	latency, lag, delivery                                                                      metric.Float64Histogram
 
 	shutdown []func(context.Context) error
 }
@@ -171,7 +171,10 @@ func (t *Telemetry) instruments(ctx context.Context, version string) error {
 	t.plans = counter("riposte.respond.steps", "planned steps, by action and decision", "{step}")
 	t.latency = histogram("riposte.detect.latency", "from reading an event to its finding being acknowledged",
 		0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
-	t.lag = histogram("riposte.ingest.lag", "from an event's own time to reading it", 1, 10, 60, 300, 900, 3600, 6*3600, 24*3600)
+	t.lag = histogram("riposte.ingest.lag", "from an event's own time to reading it, by source and kind", 1, 10, 60, 300, 900, 3600, 6*3600, 24*3600)
+	t.delivery = histogram("riposte.ingest.delivery.lag", "from an event's own time to its delivery by AWS, by source and kind", 1, 10, 60, 300, 900, 3600, 6*3600, 24*3600)
+	t.future = counter("riposte.ingest.future", "events from the future, more than five minutes ahead of when they were read, by source", "{event}")
+	t.recovered = counter("riposte.coverage.recovered", "telemetry that was told of and is well again, by what it was", "{part}")
 	build, err := t.Meter.Int64Gauge("riposte.build.info", metric.WithDescription("1, labelled with the version"))
 	errs = append(errs, err)
 	if err == nil {
@@ -189,8 +192,9 @@ func (t *Telemetry) Shutdown(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Ingested counts a durable batch of one source and kind; oldest is its oldest event's time.
-func (t *Telemetry) Ingested(ctx context.Context, source, kind string, events, bytes int, lag time.Duration) {
+// Ingested counts a durable batch of one source and kind, with how long after its
+// first event it was delivered and read; less than zero is not known.
+func (t *Telemetry) Ingested(ctx context.Context, source, kind string, events, bytes int, delivery, lag time.Duration) {
 	if t.events == nil {
 		return
 	}
@@ -199,6 +203,23 @@ func (t *Telemetry) Ingested(ctx context.Context, source, kind string, events, b
 	t.bytes.Add(ctx, int64(bytes), labels)
 	if lag >= 0 {
 		t.lag.Record(ctx, lag.Seconds(), labels)
+	}
+	if delivery >= 0 {
+		t.delivery.Record(ctx, delivery.Seconds(), labels)
+	}
+}
+
+// Future counts events from the future.
+func (t *Telemetry) Future(ctx context.Context, source string, events int64) {
+	if t.future != nil {
+		t.future.Add(ctx, events, metric.WithAttributes(attribute.String("source", source)))
+	}
+}
+
+// Recovered counts telemetry that is well again, by what it was.
+func (t *Telemetry) Recovered(ctx context.Context, state string) {
+	if t.recovered != nil {
+		t.recovered.Add(ctx, 1, metric.WithAttributes(attribute.String("state", state)))
 	}
 }
 
@@ -252,6 +273,25 @@ func (t *Telemetry) Gauge(name, text, label string, f func(ctx context.Context, 
 	}
 	_, err := t.Meter.Int64ObservableGauge(name, metric.WithDescription(text), metric.WithInt64Callback(func(ctx context.Context, o metric.Int64Observer) error {
 		f(ctx, func(v int64, labelled string) { o.Observe(v, metric.WithAttributes(attribute.String(label, labelled))) })
+		return nil
+	}))
+	return err
+}
+
+// Seconds reports durations that are asked for at each scrape: f calls observe
+// with a value and its labels, in the order of their names.
+func (t *Telemetry) Seconds(name, text string, labels []string, f func(ctx context.Context, observe func(value float64, labelled ...string))) error {
+	if t.Meter == nil {
+		return nil
+	}
+	_, err := t.Meter.Float64ObservableGauge(name, metric.WithDescription(text), metric.WithUnit("s"), metric.WithFloat64Callback(func(ctx context.Context, o metric.Float64Observer) error {
+		f(ctx, func(v float64, labelled ...string) {
+			attrs := make([]attribute.KeyValue, len(labelled))
+			for i, l := range labelled {
+				attrs[i] = attribute.String(labels[i], l)
+			}
+			o.Observe(v, metric.WithAttributes(attrs...))
+		})
 		return nil
 	}))
 	return err

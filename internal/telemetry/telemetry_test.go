@@ -34,7 +34,12 @@ func TestMetricsAndTraces(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, span := tel.Tracer.Start(t.Context(), "work")
-	tel.Ingested(ctx, "files", "cloudtrail", 100, 1000, time.Second)
+	tel.Ingested(ctx, "files", "cloudtrail", 100, 1000, 2*time.Second, 3*time.Second)
+	tel.Future(ctx, "files", 3)
+	tel.Recovered(ctx, "silent")
+	if err := tel.Seconds("riposte.coverage.lag", "x", []string{"account", "kind"}, func(_ context.Context, observe func(float64, ...string)) { observe(1.5, "1", "flow") }); err != nil {
+		t.Fatal(err)
+	}
 	tel.Found(ctx, "evasion.trail-stopped", "high", true, 3*time.Millisecond)
 	tel.Planned(ctx, "iam.user.deny-all", "contain")
 	tel.Broken(ctx, "files")
@@ -50,6 +55,8 @@ func TestMetricsAndTraces(t *testing.T) {
 		`riposte_ingest_events_total{kind="cloudtrail",source="files"} 100`, `riposte_findings_total{rule="evasion.trail-stopped",severity="high"} 1`,
 		`riposte_respond_steps_total{action="iam.user.deny-all",decision="contain"} 1`, `riposte_stream_pending{stream="EVENTS"} 7`, `version="test"`,
 		`riposte_detect_latency_seconds_bucket`, `riposte_ingest_flow_records_total{source="s3",status="SKIPDATA"} 3`,
+		`riposte_ingest_lag_seconds_sum{kind="cloudtrail",source="files"} 3`, `riposte_ingest_delivery_lag_seconds_sum{kind="cloudtrail",source="files"} 2`,
+		`riposte_ingest_future_total{source="files"} 3`, `riposte_coverage_recovered_total{state="silent"} 1`, `riposte_coverage_lag_seconds{account="1",kind="flow"} 1.5`,
 	} {
 		if !strings.Contains(rec.Body.String(), want) {
 			t.Errorf("no %s in\n%s", want, rec.Body)
@@ -77,7 +84,9 @@ func TestLogsAreHarmless(t *testing.T) {
 
 func TestZeroIsSilent(t *testing.T) {
 	var tel Telemetry
-	tel.Ingested(t.Context(), "a", "b", 1, 1, 0)
+	tel.Ingested(t.Context(), "a", "b", 1, 1, 0, 0)
+	tel.Future(t.Context(), "a", 1)
+	tel.Recovered(t.Context(), "a")
 	tel.Found(t.Context(), "a", "b", true, 0)
 	tel.Planned(t.Context(), "a", "b")
 	tel.Evaluated(t.Context(), 1)
