@@ -38,6 +38,7 @@ var rooms = map[string][]string{
 	"respond/aws":                 {"event", "respond", "internal/awsaccess"},
 	"console":                     {"event", "respond"},
 	"cmd/riposte":                 {"..."},
+	"deploy/terraform/aws":        {},
 	"internal/expr":               {"event", "internal/problem", "internal/yamlfile"},
 	"internal/awsaccess":          {},
 	"internal/bus":                {"event"},
