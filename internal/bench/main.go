@@ -47,7 +47,7 @@ type part struct {
 }
 
 var parts = []part{
-	{"hunt", (*bench).hunt}, {"rules", (*bench).rules}, {"flow", (*bench).flow}, {"stream", (*bench).stream},
+	{"hunt", (*bench).hunt}, {"rules", (*bench).rules}, {"flow", (*bench).flow}, {"stream", (*bench).stream}, {"s3", (*bench).s3},
 	{"latency", (*bench).latency}, {"cold", (*bench).cold},
 }
 
@@ -58,7 +58,7 @@ func main() {
 	flag.StringVar(&o.dir, "dir", ".cache/bench", "folder for the corpus and for what the runs write")
 	flag.StringVar(&size, "size", size, "size of the corpus, compressed")
 	flag.IntVar(&o.rounds, "rounds", 3, "how often each measurement is taken, in turns")
-	flag.StringVar(&o.only, "only", "", "measure these alone: hunt,rules,flow,stream,latency,cold")
+	flag.StringVar(&o.only, "only", "", "measure these alone: hunt,rules,flow,stream,s3,latency,cold")
 	flag.BoolVar(&o.json, "json", false, "print the figures as JSON")
 	flag.BoolVar(&o.strict, "strict", false, "exit 1 when a figure misses its limit")
 	flag.Parse()
