@@ -106,7 +106,12 @@ func (r *Reader) logEvent(raw []byte, offset, line int64, depth int) (known bool
 // wrappedLine keeps a flow log record that Firehose wrapped: {"message":"2 1111..."}.
 func (r *Reader) wrappedLine(raw []byte, offset, line int64) (known bool, err error) {
 	message := plain(event.Member(raw, "message"))
-	if len(message) == 0 || !event.MayBeFlow(message) {
+	switch {
+	case len(message) == 0:
+		return false, nil
+	case r.format != nil && r.slot().ScanFlow(r.format, message) == nil:
+		return true, r.keep(offset, line)
+	case !event.MayBeFlow(message):
 		return false, nil
 	}
 	return r.flowRecord(message, offset, line)
