@@ -47,6 +47,7 @@ type Bus struct {
 	closed   chan struct{} // no acknowledgement will come any more
 	full     chan struct{} // a publisher was refused
 	ackWait  time.Duration // a test's own is shorter
+	crowd    uint64        // batches from which the events are trimmed; a test's own are fewer
 	attempts attempts
 }
 
@@ -54,7 +55,7 @@ func newBus(c Config, log *slog.Logger) *Bus {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Bus{cfg: c, log: log, closed: make(chan struct{}), full: make(chan struct{}, 1), ackWait: ackWait, attempts: attempts{base: rand.Text()}}
+	return &Bus{cfg: c, log: log, closed: make(chan struct{}), full: make(chan struct{}, 1), ackWait: ackWait, crowd: crowd, attempts: attempts{base: rand.Text()}}
 }
 
 // attempts numbers what this bus publishes, for telling its own from others'.

@@ -224,6 +224,41 @@ func TestTrim(t *testing.T) {
 	}
 }
 
+// TestCrowd: of many small messages those that were handled go, the older half of
+// them, long before the stream is half full.
+func TestCrowd(t *testing.T) {
+	t.Parallel()
+	b := openTest(t, t.TempDir())
+	defer b.Close()
+	b.crowd = 40
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- b.ConsumeEvents(ctx, "e", 1, func(context.Context, *Batch) error { return nil })
+	}()
+	for i := range 40 {
+		if err := b.PublishEvents(ctx, fmt.Sprint(i), ordinaryBatch(t, 1, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for idle := false; !idle; {
+		var err error
+		if idle, err = b.Idle(ctx, "e"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if err := b.trim(t.Context(), eventsStream, false); err != nil {
+		t.Fatal(err)
+	}
+	if h, err := b.Health(t.Context()); err != nil || h.Streams[0].Messages != 20 {
+		t.Errorf("health: %+v %v", h, err)
+	}
+}
+
 // TestBatchIsStoredOnce: a batch that comes again when the server has forgotten
 // message ids is still the same batch.
 func TestBatchIsStoredOnce(t *testing.T) {

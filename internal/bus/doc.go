@@ -13,7 +13,8 @@
 //
 // Streams that hold work refuse new messages when they are full instead of
 // dropping old ones, so publishers wait; what every consumer has acknowledged is
-// removed when a stream is half full. So nothing is lost that nobody handled,
+// removed when a stream is half full, of events also when they are 250,000
+// batches. So nothing is lost that nobody handled,
 // and the newest half of what was handled stays for replay and for people.
 //
 // Durability on power loss is the server's: it writes through to disk every

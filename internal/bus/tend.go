@@ -7,11 +7,17 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-const tendEvery = 5 * time.Second
+const (
+	tendEvery = 5 * time.Second
+	// crowd is how many batches the events may hold before what was handled goes,
+	// however small they are: the server has each one's subject in memory, some 230
+	// bytes of it.
+	crowd = 250_000
+)
 
 // tend removes what every consumer has acknowledged from streams that are more
-// than half full, so that publishers do not wait for history; at once when one
-// was refused.
+// than half full, so that publishers do not wait for history, or of very many
+// batches; at once when one was refused.
 func (b *Bus) tend(ctx context.Context) {
 	tick := time.NewTicker(tendEvery)
 	defer tick.Stop()
@@ -42,7 +48,7 @@ func (b *Bus) trim(ctx context.Context, name string, refused bool) error {
 	}
 	info := s.CachedInfo()
 	used, limit := int64(info.State.Bytes), info.Config.MaxBytes
-	if used < limit/2 && !(refused && limit-used < int64(b.room(limit))+slack) {
+	if used < limit/2 && !(name == eventsStream && info.State.Msgs >= b.crowd) && !(refused && limit-used < int64(b.room(limit))+slack) {
 		return nil
 	}
 	handled, consumers := uint64(0), 0
