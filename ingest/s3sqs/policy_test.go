@@ -2,63 +2,27 @@ package s3sqs
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"riposte/ingest/s3object"
 	"riposte/internal/awsfake"
+	"riposte/internal/awsfake/policytest"
 )
 
-// actions are what each call needs, after the service authorization reference.
-var actions = map[string][]string{
-	"sqs:GetQueueAttributes": {"sqs:GetQueueAttributes"}, "sqs:ReceiveMessage": {"sqs:ReceiveMessage"}, "sqs:DeleteMessage": {"sqs:DeleteMessage"},
-	"sqs:ChangeMessageVisibility": {"sqs:ChangeMessageVisibility"}, "sqs:ChangeMessageVisibilityBatch": {"sqs:ChangeMessageVisibility"},
-	"s3:GetObject": {"s3:GetObject", "s3:GetObjectVersion"}, "kms:Decrypt": {"kms:Decrypt"},
-}
-
-// policy returns the actions that the shipped policy allows.
-func policy(t *testing.T) []string {
-	t.Helper()
-	data, err := os.ReadFile("../../deploy/iam/s3sqs.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var doc struct {
-		Statement []struct {
-			Effect   string
-			Action   any
-			Resource string
-		}
-	}
-	if err := json.Unmarshal(data, &doc); err != nil {
-		t.Fatal(err)
-	}
-	var out []string
-	for _, s := range doc.Statement {
-		if s.Effect != "Allow" || s.Resource == "*" {
-			t.Errorf("a statement is %s on %s", s.Effect, s.Resource)
-		}
-		switch a := s.Action.(type) {
-		case string:
-			out = append(out, a)
-		case []any:
-			for _, v := range a {
-				out = append(out, v.(string))
-			}
-		}
-	}
-	return out
+// needs are what calls need whose actions are not their names.
+var needs = map[string][]string{
+	"sqs:ChangeMessageVisibilityBatch": {"sqs:ChangeMessageVisibility"},
+	"s3:GetObject":                     {"s3:GetObject", "s3:GetObjectVersion"},
 }
 
 // everyCall makes the source do everything it ever does to AWS, with what is allowed.
-func everyCall(t *testing.T, allowed []string) (r *rig, ran error) {
+func everyCall(t *testing.T, allowed policytest.Policy) (r *rig, ran error) {
 	r = newRig(t, awsfake.Queue{}, nil)
 	r.src.extend = 1 // all the time
-	r.fake.Authorize(func(action, _ string) bool { return slices.Contains(allowed, action) })
+	r.fake.Authorize(allowed.AllowsAction)
 	blob := awsfake.Blob{Body: file(t, record("one", "")), KMSKey: "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"}
 	version := r.fake.Store(bucketName, "k", blob)
 	r.fake.Store("flat", "k", blob)
@@ -99,29 +63,14 @@ func everyCall(t *testing.T, allowed []string) (r *rig, ran error) {
 // TestPolicy: the shipped policy allows all that the source calls, and without
 // any of its actions something breaks, which names that action.
 func TestPolicy(t *testing.T) {
-	all := policy(t)
+	all := policytest.Load(t, "../../deploy/iam/s3sqs.json")
 	r, err := everyCall(t, all)
 	if err != nil || len(r.fake.Messages("q")) != 0 {
 		t.Fatalf("with the shipped policy: %v\n%s", err, r.log)
 	}
-	used := map[string]bool{}
-	for _, c := range r.fake.Calls() {
-		need := actions[c.Service+":"+c.Operation]
-		if need == nil {
-			t.Errorf("the source calls %s:%s, for which no action is known", c.Service, c.Operation)
-		}
-		for _, a := range need {
-			used[a] = true
-			if !slices.Contains(all, a) {
-				t.Errorf("%s:%s needs %s, which the policy does not allow", c.Service, c.Operation, a)
-			}
-		}
-	}
-	for _, a := range all {
-		if !used[a] {
-			t.Errorf("the policy allows %s, which nothing needs", a)
-		}
-		r, err := everyCall(t, slices.DeleteFunc(slices.Clone(all), func(o string) bool { return o == a }))
+	all.Covers(t, r.fake.Calls(), needs)
+	for _, a := range all.Actions() {
+		r, err := everyCall(t, all.Without(a))
 		told := r.log.String()
 		if err != nil {
 			told += err.Error()
