@@ -76,6 +76,7 @@ func TestPagesInABrowser(t *testing.T) {
 	pages := map[string]string{
 		"incidents": "/", "filtered": "/?q=nobody", "incident": incidentPath(id("takeover")), "noplan": incidentPath(id("bucket")),
 		"hostile": incidentPath(id("hostile")), "rules": "/rules", "health": "/health",
+		"coverage": "/coverage", "coverage-all": "/coverage?all=1",
 	}
 	for _, view := range []struct {
 		name, scheme  string

@@ -90,6 +90,7 @@ func (s *Server) routes() http.Handler {
 		"/{$}":            {file: "incidents", title: "Incidents", load: s.incidents, live: "live", wakes: anyChange},
 		"/incidents/{id}": {file: "incident", title: "Incident", load: s.incident, live: "live", wakes: thisChange},
 		"/rules":          {file: "rules", title: "Rules", load: s.rules, live: "live", every: 5 * time.Second},
+		"/coverage":       {file: "coverage", title: "Coverage", load: s.coverage, live: "live", every: 30 * time.Second},
 		"/health":         {file: "health", title: "Health", load: s.health, live: "live", every: 2 * time.Second},
 	} {
 		mux.HandleFunc("GET "+path, s.page(p))
@@ -99,6 +100,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /api/incidents", s.apiIncidents)
 	mux.HandleFunc("GET /api/incidents/{id}", s.apiIncident)
 	mux.HandleFunc("GET /api/rules", s.apiRules)
+	mux.HandleFunc("GET /api/coverage", s.apiCoverage)
 	mux.HandleFunc("GET /api/health", s.apiHealth)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, http.StatusNotFound, "There is no such page.")

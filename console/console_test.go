@@ -164,7 +164,7 @@ func TestHostileText(t *testing.T) {
 	f.state.Letters = append(f.state.Letters, Letter{Seq: 9, Place: "<script>" + bidi, Reason: `"><img src=x onerror=a>`, Kind: "<b>"})
 	f.state.RulesError = "<script>alert(1)</script>"
 	s := newServer(t, f)
-	for _, path := range []string{"/", incidentPath(in.ID), incidentPath(in.ID) + "/findings/" + in.Findings[0].ID + "/records", "/rules", "/health", `/?q="><script>alert(1)</script>&severity="><script>`, "/rules?q=<script>&sort=<script>"} {
+	for _, path := range []string{"/", incidentPath(in.ID), incidentPath(in.ID) + "/findings/" + in.Findings[0].ID + "/records", "/rules", "/health", "/coverage?all=1", `/coverage?q="><script>&state="><script>`, `/?q="><script>alert(1)</script>&severity="><script>`, "/rules?q=<script>&sort=<script>"} {
 		r := strings.ReplaceAll(path, " ", "%20")
 		body := get(s, "/", func(q *http.Request) {
 			u, err := url.Parse(r)
@@ -208,6 +208,11 @@ func TestPages(t *testing.T) {
 		"/rules?errors=1":                   {"Bucket made public|Show all rules", "Root user signed in"},
 		"/rules?q=T1046":                    {"Many refused ports", "Root user signed in"},
 		"/health":                           {"riposte dead-letters replay 7|412.0 MiB of 2.0 GiB, 20%|3.4 ms|41.0 ms|undeclared reference|redelivered|things need a look", ""},
+		"/coverage":                         {"2 parts of the telemetry are missing or silent|still speaking|2.3 % lost|vpc-0a1b2c3d4e5f60718|3 from the future|never|AWS 4 min", "as its whole"},
+		"/coverage?all=1":                   {"as its whole|accounts only|all accounts", ""},
+		"/coverage?state=late":              {"29 h|1 of 9 parts", "still speaking"},
+		"/coverage?q=271828182845+config":   {"29 h", "314159265358"},
+		"/coverage?q=nobody":                {"Nothing matches", "314159265358"},
 		takeover + "/findings/" + id("t3") + "/records": {"requestParameters|trail.json.gz", ""},
 	} {
 		body := get(s, path).Body.String()
@@ -288,6 +293,15 @@ func TestAPI(t *testing.T) {
 	decode(t, get(s, "/api/rules?sort=id"), &rules)
 	if len(rules.Rules) != 5 || rules.Rules[1].Errors != 17 {
 		t.Errorf("rules %v", rules)
+	}
+	var c struct{ Coverage []Telemetry }
+	decode(t, get(s, "/api/coverage"), &c)
+	if len(c.Coverage) != 9 || c.Coverage[0].State != "missing" || c.Coverage[1].Speaking[1] != "flow" {
+		t.Errorf("coverage %+v", c.Coverage)
+	}
+	decode(t, get(s, "/api/coverage?state=losing"), &c)
+	if len(c.Coverage) != 1 || c.Coverage[0].Lost != 2100 {
+		t.Errorf("coverage that loses %+v", c.Coverage)
 	}
 	var h Health
 	decode(t, get(s, "/api/health"), &h)

@@ -21,6 +21,7 @@ type fake struct {
 	runs      map[string][]respond.Run
 	rules     []Rule
 	state     Health
+	telemetry []Telemetry
 	err       error
 	listeners map[chan string]bool
 }
@@ -50,6 +51,9 @@ func (f *fake) Incident(_ context.Context, id string) (respond.Incident, []respo
 }
 
 func (f *fake) Rules(context.Context) ([]Rule, error) { return f.rules, f.err }
+func (f *fake) Coverage(context.Context) ([]Telemetry, error) {
+	return f.telemetry, f.err
+}
 func (f *fake) Health(context.Context) (Health, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -244,7 +248,7 @@ func newFake() *fake {
 	merged := incident("merged", rossi, "eu-west-1", finding("m1", "x.y", "an early finding", event.Low, 0))
 	merged.Merged, merged.Status = in.ID, "closed"
 	f.incidents = append(f.incidents, merged)
-	f.rules, f.state = fakeRules(), fakeHealth()
+	f.rules, f.state, f.telemetry = fakeRules(), fakeHealth(), fakeTelemetry()
 	return f
 }
 
@@ -255,6 +259,22 @@ func fakeRules() []Rule {
 		{ID: "identity.root-login", Title: "Root user signed in", Severity: event.Medium, Source: "cloudtrail", When: `eventName == "ConsoleLogin"`, Attack: []string{"T1078.004"}, File: "rules/identity/root-login.yaml", Evaluated: 93, Hits: 1, LastHit: start.Add(-5 * time.Hour)},
 		{ID: "network.port-scan", Title: "Many refused ports", Severity: event.Low, Source: "flow", When: `action == "REJECT"`, Attack: []string{"T1046"}, File: "rules/network/scan.yaml", Evaluated: 1203948, Hits: 0},
 		{ID: "posture.open-group", Title: "Security group open to the world with a rather long title that has to go on to the next line on a phone", Severity: event.Info, Source: "config", When: `resourceType == "AWS::EC2::SecurityGroup"`, File: "rules/posture/open-group.yaml", Evaluated: 51, Hits: 20, LastHit: start.Add(-time.Hour)},
+	}
+}
+
+func fakeTelemetry() []Telemetry {
+	at := func(d time.Duration) time.Time { return time.Now().Add(-d).UTC() }
+	evil := `<script>document.title="owned"</script>` + bidi + strings.Repeat("W", 40)
+	return []Telemetry{
+		{Level: "log", Log: "cloudtrail", State: "ok", Last: at(4 * time.Minute), Lag: 4 * time.Minute, Patience: 30 * time.Minute, Events: 1_204_000, Sources: []string{"s3"}},
+		{Level: "account", Log: "cloudtrail", Account: "314159265358", State: "silent", Last: at(3 * time.Hour), Lag: 5 * time.Minute, Delivered: 4 * time.Minute, Gap: 5 * time.Minute, Patience: 30 * time.Minute, Events: 88_213, Sources: []string{"s3"}, Speaking: []string{"config", "flow"}},
+		{Level: "region", Log: "cloudtrail", Account: "314159265358", Region: "eu-west-1", State: "silent", Within: true, Last: at(3 * time.Hour), Patience: 30 * time.Minute, Events: 12, Sources: []string{"s3"}},
+		{Level: "account", Log: "flow", Account: "314159265358", State: "losing", Last: at(6 * time.Minute), Lag: 6 * time.Minute, Patience: time.Hour, Events: 90_000, Lost: 2100, Sources: []string{"s3"}},
+		{Level: "vpc", Log: "flow", Account: "314159265358", Region: "eu-west-1", VPC: "vpc-0a1b2c3d4e5f60718", State: "missing"},
+		{Level: "account", Log: "cloudtrail", Account: "271828182845", State: "ok", Last: at(4 * time.Minute), Lag: 4 * time.Minute, Delivered: 3 * time.Minute, Patience: 30 * time.Minute, Events: 412_000, Sources: []string{"s3", "receiver"}, Future: 3},
+		{Level: "account", Log: "config", Account: "271828182845", State: "late", Last: at(30 * time.Hour), Lag: 29 * time.Hour, Patience: 72 * time.Hour, Events: 96, Sources: []string{"s3"}},
+		{Level: "account", Log: "cloudtrail", Account: "161803398874", State: "sparse", Last: at(50 * time.Hour), Lag: 7 * time.Minute, Events: 4, Sources: []string{"s3"}},
+		{Level: "account", Log: evil, Account: evil, Region: evil, State: "new", Last: at(time.Minute), Sources: []string{evil}, Speaking: []string{evil}},
 	}
 }
 

@@ -29,7 +29,8 @@ func funcs(now func() time.Time) template.FuncMap {
 		"number":   number,
 		"count":    count,
 		"took":     took,
-		"rate":     func(f float64) string { return strconv.FormatFloat(f, 'f', 1, 64) },
+		"rate":     rate,
+		"span":     func(d time.Duration) string { return span(max(d, 0)) },
 		"actor":    describe,
 		"incident": incidentPath,
 		"records": func(incident, finding string) string {
@@ -50,6 +51,8 @@ func ago(d time.Duration) string {
 	}
 	return span(d) + " ago"
 }
+
+func rate(f float64) string { return strconv.FormatFloat(f, 'f', 1, 64) }
 
 func span(d time.Duration) string {
 	switch {

@@ -22,6 +22,8 @@ type Reader interface {
 	Rules(ctx context.Context) ([]Rule, error)
 	// Health is the state of the pipeline now.
 	Health(ctx context.Context) (Health, error)
+	// Coverage is which telemetry comes from where, by account.
+	Coverage(ctx context.Context) ([]Telemetry, error)
 	// Subscribe yields the ids of incidents that change from now on, until ctx is
 	// done, when the channel is closed. A slow reader misses ids, never the last one.
 	Subscribe(ctx context.Context) <-chan string

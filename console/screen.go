@@ -135,7 +135,7 @@ type refusal struct {
 // parse reads the templates, a set for each page.
 func parse(now func() time.Time) (map[string]*template.Template, error) {
 	sets := map[string]*template.Template{}
-	for _, file := range []string{"incidents", "incident", "rules", "health", "records", "refusal"} {
+	for _, file := range []string{"incidents", "incident", "rules", "coverage", "health", "records", "refusal"} {
 		t, err := template.New(file).Funcs(funcs(now)).ParseFS(files, "templates/layout.html", "templates/parts.html", "templates/"+file+".html")
 		if err != nil {
 			return nil, err

@@ -161,7 +161,7 @@ func events(p *coverage.Part) string {
 func remark(p *coverage.Part) string {
 	var out []string
 	if p.Within {
-		out = append(out, "with its whole")
+		out = append(out, "as its whole")
 	}
 	if len(p.Speaking) > 0 {
 		out = append(out, "still speaking: "+strings.Join(p.Speaking, ", "))

@@ -232,6 +232,24 @@ func (v *view) Rules(ctx context.Context) ([]console.Rule, error) {
 	return out, nil
 }
 
+// Coverage implements console.Reader.
+func (v *view) Coverage(ctx context.Context) ([]console.Telemetry, error) {
+	parts, err := readCoverage(ctx, v.state.coverage, nil, time.Now().UTC())
+	if err != nil {
+		return nil, err
+	}
+	out := make([]console.Telemetry, len(parts))
+	for i := range parts {
+		p := &parts[i]
+		out[i] = console.Telemetry{
+			Level: string(p.Level), Log: p.Log, Account: p.Account, Region: p.Region, VPC: p.VPC, Source: p.Source, State: string(p.State),
+			Last: p.Last, Lag: p.Lag, Delivered: p.DeliveryLag, Gap: p.Rhythm.Gap, Patience: p.Patience, Events: p.Events, Lost: p.SkipData,
+			Future: p.Future, Sources: p.Sources, Speaking: p.Speaking, Within: p.Within,
+		}
+	}
+	return out, nil
+}
+
 // Health implements console.Reader.
 func (v *view) Health(ctx context.Context) (console.Health, error) {
 	p := v.pl

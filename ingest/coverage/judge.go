@@ -323,6 +323,9 @@ func (j *judge) state(p *Part, s *Stream, by moment) (State, time.Duration) {
 		return Archived, 0
 	}
 	patience, unknown := j.patience(p)
+	if p.Level == OfSource && seconds(s.Arrived-s.Seen) < learned {
+		patience, unknown = 0, New // it may have been read once, to its end
+	}
 	if patience > 0 && seconds(by.newest-s.Newest) > patience && !j.speaks(s, by, patience) {
 		return Silent, patience
 	}
