@@ -170,7 +170,7 @@ func splitPath(path string) ([]string, error) {
 	names := strings.Split(strings.ReplaceAll(path, `\.`, dot), ".")
 	for i, n := range names {
 		if names[i] = strings.ReplaceAll(n, dot, "."); n == "" {
-			return nil, errors.New("has a name that is empty; a dot inside a name is written \\.")
+			return nil, errors.New("has a name that is empty; write \\. for a dot inside a name")
 		}
 	}
 	if len(names) > maxNames {

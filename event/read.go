@@ -205,10 +205,10 @@ func (e *Event) Time() time.Time {
 		if n, err := json.Number(text).Float64(); err == nil && text != "" {
 			return time.UnixMilli(int64(math.Round(n * 1000))).UTC() // the API's epoch seconds
 		}
-	default:
-		return entryTime(e.Text(EntryTime))
 	case FlowLog:
 		return e.flowTime()
+	default:
+		return entryTime(e.Text(EntryTime))
 	}
 	t, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil {
