@@ -86,6 +86,7 @@ func (wt *Watch) Advance(ctx context.Context, p Progress, now time.Time) (next P
 	if err := s.stragglers(ctx); err != nil {
 		return p, nil, false, err
 	}
+	more = more && s.tracked() // a folder that somebody filled does not hold us up
 	if !more {
 		if err := s.strays(ctx); err != nil {
 			return p, nil, false, err
@@ -302,6 +303,16 @@ func (s *step) stragglers(ctx context.Context) error {
 		s.take(w)
 	}
 	return nil
+}
+
+// tracked reports whether a digest was looked at for the first time.
+func (s *step) tracked() bool {
+	for name := range s.p.Digests {
+		if _, known := s.was.Digests[name]; !known {
+			return true
+		}
+	}
+	return false
 }
 
 // unread reports whether a chain has a newer digest that cannot be read yet.

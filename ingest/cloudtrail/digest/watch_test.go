@@ -498,3 +498,25 @@ func TestWatchEveryByte(t *testing.T) {
 		t.Errorf("%d changes, %d without effect: the test is not what it was", changed, same)
 	}
 }
+
+// TestWatchFlood: who fills the folder of digests hides nothing by it, and does not
+// keep the source busy for ever.
+func TestWatchFlood(t *testing.T) {
+	tr := newTrail(t)
+	s := tr.stream("", "111122223333", "eu-west-1").hours(8)
+	w := newWatcher(t, tr, s)
+	w.onTime(s)
+	w.advance(at(3.2))
+	for i := range 4000 {
+		when := at(3.5).Add(time.Duration(i) * time.Hour / 10)
+		name := fmt.Sprintf("%s/CloudTrail-Digest/eu-west-1/%s/111122223333_CloudTrail-Digest_eu-west-1_flood%04d_us-east-1_%s.json.gz", s.prefix, when.Format("2006/01/02"), i, when.Format("20060102T150405Z"))
+		tr.files[name] = []byte("x")
+	}
+	tr.edit(s.logs[4][0], "Records", "records")
+	for h := 3.5; h < 8; h += 0.5 {
+		w.advance(at(h))
+	}
+	if got := w.said(); !slices.Contains(got, "log-altered "+s.logs[4][0]) {
+		t.Errorf("among %d findings the altered log file is missing", len(got))
+	}
+}
