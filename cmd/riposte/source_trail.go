@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"riposte/ingest"
 	"riposte/ingest/cloudtrail/integrity"
@@ -13,6 +14,9 @@ func (p *pipeline) trail(ctx context.Context, c *integrity.Config) (ingest.Sourc
 	s, err := integrity.New(ctx, *c, fileCursors{p.state.cursors}, p.log, awsaccess.Options{})
 	if err != nil {
 		return nil, err
+	}
+	s.Proven = func(account, region, trail string, until time.Time) {
+		p.lookout.tracker.Alive(account, region, trail, until.Unix())
 	}
 	p.trails = append(p.trails, s)
 	return s, nil

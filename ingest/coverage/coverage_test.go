@@ -134,6 +134,80 @@ func TestAnySplitIsTheSame(t *testing.T) {
 	}
 }
 
+// TestCrashAtEverySave: a process is killed before or after each save, and what its
+// sources had not acknowledged comes again: the report is the same.
+func TestCrashAtEverySave(t *testing.T) {
+	const batches, saves = 40, 8
+	var all [][]event.Event
+	r := rand.New(rand.NewPCG(1, 1))
+	for range batches {
+		var b []event.Event
+		for range 5 {
+			b = append(b, trail(t, acme, []string{"eu-west-1", "us-east-1"}[r.IntN(2)], begin.Add(time.Duration(r.IntN(9*24*3600))*time.Second), time.Minute, "s3"))
+		}
+		all = append(all, b)
+	}
+	run := func(crash int, after bool) []Part {
+		kept, tr, since := memory{}, NewTracker(), 0
+		for i := 0; i < batches; i++ {
+			tr.Observe(all[i])
+			if (i+1)%(batches/saves) != 0 {
+				continue
+			}
+			if save := i / (batches / saves); save == crash {
+				if crash = -1; after {
+					kept.save(t, tr.Take(0).Streams)
+				}
+				tr, i = NewTracker(), since-1 // read again since the save before
+				continue
+			}
+			kept.save(t, tr.Take(0).Streams)
+			since = i + 1
+		}
+		return Judge(kept.streams(t), wanted(acme), nil, begin.Add(9*24*time.Hour))
+	}
+	want := run(-1, false)
+	for crash := range saves {
+		for _, after := range []bool{false, true} {
+			if diff := cmp.Diff(want, run(crash, after), cmpopts.IgnoreFields(Part{}, "Events")); diff != "" {
+				t.Errorf("killed at save %d, after it %v: %s", crash, after, diff)
+			}
+		}
+	}
+}
+
+// FuzzReadShard: whatever the store holds is read or refused, and what was read
+// is written and read the same.
+func FuzzReadShard(f *testing.F) {
+	tr := NewTracker()
+	tr.Observe(benchBatch(f))
+	b, err := MergeShard(nil, tr.Take(0).Streams)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	f.Add([]byte(`{"streams":[{"log":"flow","week":{"last":9223372036854775807,"active":"","events":"AA=="}}]}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		streams, _, err := ReadShard(b)
+		if err != nil {
+			return
+		}
+		again, err := MergeShard(nil, streams)
+		if err != nil {
+			t.Fatal(err)
+		}
+		twice, _, err := ReadShard(again)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, again)
+		}
+		once, err := MergeShard(nil, twice)
+		if err != nil || string(once) != string(again) {
+			t.Fatalf("%v\n%s\n%s", err, again, once)
+		}
+		Judge(streams, wanted(acme), nil, begin)
+	})
+}
+
 // world sends telemetry through a tracker, saves and judges as the daemon does.
 type world struct {
 	t        *testing.T
@@ -154,7 +228,12 @@ func newWorld(t *testing.T, accounts ...string) *world {
 func (w *world) turn(now time.Time) []Part {
 	w.kept.save(w.t, w.tracker.Take(now.Unix()).Streams)
 	parts := Judge(w.kept.streams(w.t), w.want, w.book.Silences(), now)
+	// Killed before the book is kept, another turn makes the same findings.
+	_, lost, _ := w.book.Turn(parts, w.want.Config, now, w.hold)
 	next, findings, over := w.book.Turn(parts, w.want.Config, now, w.hold)
+	if diff := cmp.Diff(lost, findings); diff != "" {
+		w.t.Errorf("%s: not the same twice: %s", now, diff)
+	}
 	for _, f := range findings {
 		if _, twice := w.findings[f.ID]; twice {
 			w.t.Errorf("%s: told twice: %s", now, f.Title)
@@ -349,11 +428,23 @@ func TestDigestsProveThatThereWasNothing(t *testing.T) {
 		for at := begin; at.Before(end.Add(-40 * time.Hour)); at = at.Add(6 * time.Hour) {
 			w.tracker.Observe([]event.Event{trail(t, acme, "eu-west-1", at, time.Minute, "s3")})
 		}
-		w.tracker.Alive(Key{Log: "cloudtrail", Account: acme, Region: "eu-west-1", Source: "s3"}, end.Add(alive).Unix())
+		w.tracker.Alive(acme, "eu-west-1", "arn:aws:cloudtrail:eu-west-1:111122223333:trail/main", end.Add(alive).Unix())
+		w.tracker.Alive(shop, "eu-west-1", "arn:aws:cloudtrail:eu-west-1:444455556666:trail/main", end.Unix()) // has never said anything
 		for _, p := range w.turn(end) {
 			if p.Level == OfRegion && p.Region == "eu-west-1" && p.State != want {
 				t.Errorf("alive %s ago: %s, patience %s", -alive, p.State, p.Patience)
 			}
+			if p.Account == shop || p.Source == digests {
+				t.Errorf("there is %s", p.Where())
+			}
+		}
+		for _, f := range w.findings {
+			if len(f.Entities) != 2 || f.Entities[1].ID != "arn:aws:cloudtrail:eu-west-1:111122223333:trail/main" {
+				t.Errorf("about %v", f.Entities)
+			}
+		}
+		if n := map[State]int{OK: 0, Silent: 1}[want]; len(w.findings) != n {
+			t.Errorf("alive %s ago: found %s", -alive, w.titles())
 		}
 	}
 }
@@ -566,4 +657,21 @@ func BenchmarkObserveFlow(b *testing.B) {
 		tr.Observe(batch)
 	}
 	b.ReportMetric(float64(b.N)*float64(len(batch))/b.Elapsed().Seconds(), "events/s")
+}
+
+// BenchmarkJudge judges ten thousand streams of a thousand accounts.
+func BenchmarkJudge(b *testing.B) {
+	tr := NewTracker()
+	for a := range 1000 {
+		for r := range 10 {
+			for h := range 24 {
+				tr.Observe([]event.Event{trail(b, fmt.Sprintf("%012d", a), fmt.Sprintf("eu-west-%d", r), begin.Add(time.Duration(h*a%168)*time.Hour), time.Minute, "s3")})
+			}
+		}
+	}
+	streams := tr.Take(0).Streams
+	b.ResetTimer()
+	for b.Loop() {
+		Judge(streams, wanted(acme), nil, begin.Add(7*24*time.Hour))
+	}
 }

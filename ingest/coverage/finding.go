@@ -54,6 +54,9 @@ func (p *Part) hush() []event.Truth {
 		step("last event", p.Last), step("longest silence of its last week", words(p.Rhythm.Gap)), step("missed after", words(p.Patience)),
 		step("events in its last 24 hours", p.Events), step("read through", strings.Join(p.Sources, ", ")),
 	}
+	if !p.Alive.IsZero() {
+		out = append(out, step("digests prove that the trail was logging until", p.Alive))
+	}
 	if len(p.Speaking) > 0 {
 		out = append(out, step("still speaking", strings.Join(p.Speaking, ", ")))
 	}
@@ -141,6 +144,9 @@ func (p *Part) claim(rule string, s event.Severity, title string, at time.Time, 
 	}
 	if p.Account != "" {
 		f.Entities = append(f.Entities, event.Entity{Kind: "account", ID: p.Account})
+	}
+	if p.Trail != "" {
+		f.Entities = append(f.Entities, event.Entity{Kind: "trail", ID: p.Trail})
 	}
 	if p.VPC != "" {
 		kind, arn := "vpc", "vpc/"

@@ -70,6 +70,10 @@ type Part struct {
 	Future     uint64        `json:"future,omitempty"`
 	Ahead      time.Duration `json:"ahead,omitempty"`
 	FutureSeen time.Time     `json:"futureSeen,omitzero"`
+	// Trail is the ARN of the trail, where digests name it; Alive is when they proved
+	// last that it was logging.
+	Trail string    `json:"trail,omitempty"`
+	Alive time.Time `json:"alive,omitzero"`
 	// Sources bring it.
 	Sources []string `json:"sources,omitempty"`
 	// Speaking are what else of the account, or of a region the other regions, is well.
@@ -173,7 +177,7 @@ func (n *node) child(name string, l Level, k Key) *node {
 func (j *judge) build(streams []*Stream) []*node {
 	logs := newNode("", Key{})
 	for _, s := range streams {
-		if s.Log == inventory {
+		if s.Log == inventory || s.Source == digests {
 			continue
 		}
 		root := logs.child(s.Log, OfLog, Key{Log: s.Log})
@@ -194,7 +198,23 @@ func (j *judge) build(streams []*Stream) []*node {
 			region.child(s.VPC, OfVPC, Key{Log: s.Log, Account: s.Account, Region: s.Region, VPC: s.VPC}).add(s)
 		}
 	}
+	for _, s := range streams {
+		if s.Source == digests {
+			logs.parts[s.Log].prove(s)
+		}
+	}
 	return sorted(logs.parts)
+}
+
+// prove adds a sign of life to the account and region that it is of.
+func (n *node) prove(s *Stream) {
+	for _, name := range []string{s.Account, s.Region} {
+		if n == nil || n.parts[name] == nil {
+			return
+		}
+		n = n.parts[name]
+		n.sum.alive(s.Alive, s.Trail)
+	}
 }
 
 func sorted(parts map[string]*node) []*node {
@@ -270,7 +290,7 @@ func (j *judge) part(n *node, by moment) *Part {
 	s := n.sum
 	p := Part{
 		Level: n.level, Key: s.Key, Seen: clock(s.Seen), First: clock(s.First), Last: clock(s.Newest), Delivered: clock(s.Delivered), Arrived: clock(s.Arrived),
-		Future: s.Future, Ahead: seconds(s.Ahead), FutureSeen: clock(s.FutureSeen), Expected: j.expected(s.Key, n.level),
+		Future: s.Future, Ahead: seconds(s.Ahead), FutureSeen: clock(s.FutureSeen), Trail: s.Trail, Alive: clock(s.Alive), Expected: j.expected(s.Key, n.level),
 	}
 	for name := range n.sources {
 		p.Sources = append(p.Sources, name)

@@ -11,6 +11,9 @@ func (j *judge) missing(streams []*Stream) {
 	vpcs := map[Key]bool{}  // of flow logs, without their source
 	names := map[Key]bool{} // accounts and regions whose flow logs name their VPC
 	for _, s := range streams {
+		if s.Source == digests {
+			continue
+		}
 		have[partID(OfAccount, Key{Log: s.Log, Account: s.Account})] = true
 		have[partID(OfRegion, Key{Log: s.Log, Account: s.Account, Region: s.Region})] = true
 		if s.Log == "flow" && s.VPC != "" {

@@ -26,6 +26,9 @@ func (k Key) compare(o Key) int {
 		strings.Compare(k.VPC, o.VPC), strings.Compare(k.Source, o.Source))
 }
 
+// digests is the Source of streams that hold no events, only signs of life.
+const digests = "digests"
+
 // inventory is the Log of a VPC that Config knows of.
 const inventory = "vpc"
 
@@ -58,6 +61,8 @@ type Stream struct {
 	// Alive is when something proved that the stream would speak if it had
 	// anything to say: a digest file without log files.
 	Alive int64 `json:"alive,omitempty"`
+	// Trail is the ARN of the trail whose digests say so.
+	Trail string `json:"trail,omitempty"`
 	// Gone is when a VPC was deleted.
 	Gone int64 `json:"gone,omitempty"`
 
@@ -80,7 +85,8 @@ func (s *Stream) Merge(o *Stream) {
 	s.Future += o.Future
 	s.First, s.Seen = earliest(s.First, o.First), earliest(s.Seen, o.Seen)
 	s.LastSeen, s.FutureSeen, s.Ahead = max(s.LastSeen, o.LastSeen), max(s.FutureSeen, o.FutureSeen), max(s.Ahead, o.Ahead)
-	s.Alive, s.Gone = max(s.Alive, o.Alive), max(s.Gone, o.Gone)
+	s.alive(o.Alive, o.Trail)
+	s.Gone = max(s.Gone, o.Gone)
 	s.Live = s.Live || o.Live
 	s.newest(o.Newest, o.Delivered, o.Arrived)
 	s.Week.merge(&o.Week)
@@ -91,6 +97,13 @@ func (s *Stream) Merge(o *Stream) {
 func (s *Stream) newest(at, delivered, arrived int64) {
 	if at > s.Newest || at == s.Newest && (arrived < s.Arrived || arrived == s.Arrived && delivered < s.Delivered) {
 		s.Newest, s.Delivered, s.Arrived = at, delivered, arrived
+	}
+}
+
+// alive takes a sign of life when it is the latest.
+func (s *Stream) alive(until int64, trail string) {
+	if until > s.Alive || until == s.Alive && trail > s.Trail {
+		s.Alive, s.Trail = until, trail
 	}
 }
 

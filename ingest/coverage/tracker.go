@@ -113,7 +113,7 @@ func (t *Tracker) take(r *run, e *event.Event) {
 	if arrived != 0 && at > arrived {
 		at = arrived
 	}
-	if at <= window*slot { // no time, or none of AWS's
+	if at <= window*slot || at/slot > latest { // no time, or none of AWS's
 		s.Events++
 		return
 	}
@@ -271,15 +271,17 @@ func (t *Tracker) vpc(e *event.Event) {
 	}
 }
 
-// Alive notes a sign of life at a time, Unix seconds: a digest file proves that
-// the trail of an account and region speaks, though it has nothing to say.
-func (t *Tracker) Alive(k Key, at int64) {
+// Alive notes that a trail was logging up to a time, Unix seconds, by its digests:
+// what its account and region say nothing of did not happen.
+func (t *Tracker) Alive(account, region, trail string, until int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if s := t.find(k, false); s != nil {
-		s.dirty = true
-		s.Alive = max(s.Alive, at)
+	s := t.find(Key{Log: event.CloudTrail.String(), Account: account, Region: region, Source: digests}, false)
+	if s == nil {
+		return
 	}
+	s.dirty = true
+	s.alive(until, trail[:min(len(trail), 256)])
 }
 
 // News is what a Tracker has seen since it was asked last.

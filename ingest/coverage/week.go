@@ -15,8 +15,10 @@ const (
 	// window is how many slots a week has.
 	window = 7 * 24 * 3600 / slot
 	// ring is the next power of two, so that a slot's place is a mask.
-	ring  = 2048
-	hours = 7 * 24
+	ring = 2048
+	// latest is the last slot of the year 9999, beyond which no time is written.
+	latest = 253402300800 / slot
+	hours  = 7 * 24
 	// day is of how many hours it is kept what flow logs lack.
 	day = 24
 )
@@ -262,8 +264,8 @@ func (w *week) UnmarshalJSON(b []byte) error {
 	if o.Last == 0 {
 		return nil
 	}
-	if len(o.Active) != window/8 || o.Last < window {
-		return fmt.Errorf("a week has %d bytes of slots, not %d", window/8, len(o.Active))
+	if len(o.Active) != window/8 || o.Last < window || o.Last > latest {
+		return fmt.Errorf("a week that ends with slot %d has %d bytes of slots: want %d", o.Last, len(o.Active), window/8)
 	}
 	for i, x := range o.Active {
 		for ; x != 0; x &= x - 1 {

@@ -183,6 +183,11 @@ func (s *Source) step(ctx context.Context, sink ingest.Sink, a *account, workers
 		return false, err
 	}
 	a.progress = next
+	if s.Proven != nil {
+		for _, c := range next.Streams {
+			s.Proven(a.Account, a.Region, c.Trail, c.End)
+		}
+	}
 	return more, nil
 }
 

@@ -37,6 +37,11 @@ type Source struct {
 	keys    *digest.Keyring
 	cursors ingest.Cursors
 
+	// Proven, when set before Run, hears up to when the digests of an account and
+	// region prove that its trail, an ARN, was logging, though it may have had
+	// nothing to log.
+	Proven func(account, region, trail string, until time.Time)
+
 	places     map[digest.Place]*account
 	discovered time.Time
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +20,15 @@ import (
 func TestAsTheyArrive(t *testing.T) {
 	r := newRig(t, nil)
 	good := r.deliver("AWSLogs/", "111122223333", "us-east-1", start, 10)
+	var mu sync.Mutex
+	proven := map[string]time.Time{}
+	r.src.Proven = func(account, region, trail string, until time.Time) {
+		mu.Lock()
+		defer mu.Unlock()
+		if trail != "" && until.After(proven[account+"/"+region]) {
+			proven[account+"/"+region] = until
+		}
+	}
 	bad := r.deliver("AWSLogs/o-abc123/", "444455556666", "eu-west-1", start, 10)
 	want := r.harm(bad)
 	for m := 0; m < 14*60; m += 5 {
@@ -31,6 +41,11 @@ func TestAsTheyArrive(t *testing.T) {
 	if diff := cmp.Diff(want, r.said()); diff != "" {
 		t.Fatalf("(-want +got)\n%s\n%s", diff, &r.log)
 	}
+	mu.Lock()
+	if got := proven["111122223333/us-east-1"]; !got.Equal(start.Add(10 * time.Hour)) {
+		t.Errorf("logging is proven until %s, want %s", got, start.Add(10*time.Hour))
+	}
+	mu.Unlock()
 	verified := r.verified()
 	for id, f := range r.findings {
 		if _, ok := verified[id]; !ok && f.Rule != "integrity.digest-overdue" {
