@@ -232,8 +232,8 @@ func (r *s3Crash) judge(kills int, took time.Duration) {
 		}
 	}
 	records := len(r.objects) * r.each
-	r.t.Log(fmt.Sprintf("\n| kills | records | objects | messages sent | received | objects read again | faults | lost | twice | seconds |\n|---|---|---|---|---|---|---|---|---|---|\n| %d | %d | %d | %d | %d | %d | %d | %d | %d | %.0f |",
-		kills, records, len(r.objects), r.sent, r.received.Load(), gets-len(r.objects), r.faults, lost, twice, took.Seconds()))
+	r.t.Logf("\n| kills | records | objects | messages sent | received | objects read again | faults | lost | twice | seconds |\n|---|---|---|---|---|---|---|---|---|---|\n| %d | %d | %d | %d | %d | %d | %d | %d | %d | %.0f |",
+		kills, records, len(r.objects), r.sent, r.received.Load(), gets-len(r.objects), r.faults, lost, twice, took.Seconds())
 	if lost > 0 || twice > 0 || len(l.events) != records {
 		r.t.Errorf("%d records are lost and %d are there more than once; %d are in the stream, want %d", lost, twice, len(l.events), records)
 	}
