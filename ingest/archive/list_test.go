@@ -23,14 +23,11 @@ func TestPlaces(t *testing.T) {
 		"AWSLogs/111122223333/CloudTrail/us-east-1/2026/":                                                                                                             "111122223333 us-east-1 CloudTrail 2026-01-01T00:00:00Z 2027-01-01T00:00:00Z",
 		"AWSLogs/111122223333/CloudTrail/us-east-1/2026/12/":                                                                                                          "111122223333 us-east-1 CloudTrail 2026-12-01T00:00:00Z 2027-01-01T00:00:00Z",
 		"AWSLogs/111122223333/CloudTrail/us-east-1/2026/11/20/x_20261122T0305Z_y.gz":                                                                                  "111122223333 us-east-1 CloudTrail 2026-11-20T00:00:00Z 2026-11-21T00:00:00Z", // the folder knows
-		"AWSLogs/111122223333/CloudTrail/us-east-1/2026/13/20/x":                                                                                                      "111122223333 us-east-1 CloudTrail - -",
+		"AWSLogs/111122223333/CloudTrail/us-east-1/2026/13/20/x":                                                                                                      "111122223333 us-east-1 CloudTrail 2026-01-01T00:00:00Z 2027-01-01T00:00:00Z",
 		"AWSLogs/nobody/CloudTrail/us-east-1/2026/11/20/x":                                                                                                            "   - -",
 		"AWSLogs/": "   - -", "logs/app/2026/11/20/x.json": "   - -", "": "   - -", "AWSLogs": "   - -",
 	} {
 		p := placeOf(path)
-		if p.level == unlike && strings.Contains(path, "nobody") {
-			p.account = ""
-		}
 		show := func(t time.Time) string {
 			if t.IsZero() {
 				return "-"

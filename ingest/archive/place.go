@@ -57,8 +57,9 @@ func placeOf(path string) place {
 	p.level = inLogs
 	var date [3]int
 	for _, f := range folders[at+1:] {
-		p.descend(f, &date)
-		if p.level == unlike {
+		if !p.descend(f, &date) {
+			p.span(date) // what stands above holds all the same
+			p.level = unlike
 			return p
 		}
 	}
@@ -76,8 +77,8 @@ func placeOf(path string) place {
 	return p
 }
 
-// descend takes one folder more.
-func (p *place) descend(folder string, date *[3]int) {
+// descend takes one folder more; false when it is none of the layout.
+func (p *place) descend(folder string, date *[3]int) bool {
 	named := func(name string) (string, bool) {
 		v, hive := strings.CutPrefix(folder, name)
 		p.hive = p.hive || hive
@@ -93,15 +94,19 @@ func (p *place) descend(folder string, date *[3]int) {
 	case inLogs:
 		v, _ := named("aws-account-id=")
 		if organization.MatchString(v) {
-			return // and the account comes next
+			return true // and the account comes next
 		}
-		p.account, ok = v, awsaccess.IsAccount(v)
+		if ok = awsaccess.IsAccount(v); ok {
+			p.account = v
+		}
 	case ofOne:
 		v, _ := named("aws-service=")
 		p.service, ok = v, v != ""
 	case ofKind:
 		v, _ := named("aws-region=")
-		p.region, ok = v, awsaccess.IsRegion(v)
+		if ok = awsaccess.IsRegion(v); ok {
+			p.region = v
+		}
 	case ofRegion:
 		date[0], ok = number("year=", 2006, 9999, 4)
 	case ofYear:
@@ -109,12 +114,12 @@ func (p *place) descend(folder string, date *[3]int) {
 	case ofMonth:
 		date[2], ok = number("day=", 1, 31, 2)
 	case ofDay:
-		return // an hour, or ConfigHistory and ConfigSnapshot
+		return true // an hour, or ConfigHistory and ConfigSnapshot
 	}
-	p.level++
-	if !ok {
-		p.level = unlike
+	if ok {
+		p.level++
 	}
+	return ok
 }
 
 // span is the time that the date of the folders covers.

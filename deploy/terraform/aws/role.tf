@@ -33,6 +33,13 @@ data "aws_iam_policy_document" "s3sqs" {
     resources = [aws_sqs_queue.logs.arn]
   }
 
+  # So that riposte can tell of what died.
+  statement {
+    sid       = "CountDeadLetters"
+    actions   = ["sqs:GetQueueAttributes"]
+    resources = [aws_sqs_queue.dead.arn]
+  }
+
   statement {
     sid       = "ReadLogs"
     actions   = ["s3:GetObject", "s3:GetObjectVersion"]
