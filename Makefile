@@ -20,7 +20,7 @@ test: install-browser ## Run every test
 	RIPOSTE_BROWSER=required $(GO) test -timeout 40m ./...
 
 race: ## Run the tests that share memory under the race detector (wants a C compiler)
-	$(GO) test -race -short -timeout 30m ./internal/bus/... ./internal/store/... ./internal/telemetry ./respond/... ./detect ./ingest/s3sqs ./ingest/receiver ./ingest/kinesis ./ingest/accounts ./ingest/cloudtrail/lookup ./console
+	$(GO) test -race -short -timeout 30m ./internal/bus/... ./internal/store/... ./internal/telemetry ./respond/... ./detect ./ingest/s3sqs ./ingest/archive ./ingest/receiver ./ingest/kinesis ./ingest/accounts ./ingest/cloudtrail/lookup ./console
 
 lint: ## gofmt, go vet, staticcheck, and govulncheck where its database can be reached
 	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo 'not formatted: run gofmt -w .'; exit 1; }
