@@ -47,7 +47,7 @@ func TestPolicies(t *testing.T) {
 			if !strings.Contains(deploy, p) || !strings.Contains(sources, "deploy/iam/"+p) {
 				t.Errorf("docs/sources.md or deploy/README.md does not name %s, the policy of %s", p, k.name)
 			}
-			if read("deploy/iam/"+p); p != "" {
+			if read("deploy/iam/" + p); p != "" {
 				delete(orphans, p)
 			}
 		}
