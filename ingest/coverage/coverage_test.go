@@ -282,7 +282,16 @@ func TestWeeks(t *testing.T) {
 			say(acme, "sa-east-1")
 		}
 		w.tracker.Observe(batch)
-		w.turn(at.Add(4 * time.Minute))
+		parts := w.turn(at.Add(4 * time.Minute))
+		if !at.Equal(again.Add(36 * time.Hour)) {
+			continue
+		}
+		// The silence that was told of has taught nothing: the next is found as fast.
+		for _, p := range parts {
+			if p.Level == OfAccount && p.Account == shop && p.Patience != 30*time.Minute {
+				t.Errorf("the patience is %s: it learned from a silence that was told of", p.Patience)
+			}
+		}
 	}
 	if len(w.findings) != 1 {
 		t.Fatalf("%d findings, want one:\n%s", len(w.findings), w.titles())
@@ -301,12 +310,6 @@ func TestWeeks(t *testing.T) {
 	}
 	if len(w.over) != 1 || w.over[0].Part.Account != shop {
 		t.Errorf("over: %+v", w.over)
-	}
-	// The silence that was told of has taught nothing: the next is found as fast.
-	for _, p := range w.turn(begin.Add(28 * 24 * time.Hour)) {
-		if p.Level == OfAccount && p.Account == shop && p.Patience != 30*time.Minute {
-			t.Errorf("the patience is %s: it learned from a silence that was told of", p.Patience)
-		}
 	}
 }
 
@@ -389,6 +392,89 @@ func TestBacklog(t *testing.T) {
 	w.turn(day.Add(5*time.Hour + 30*time.Minute))
 	if got := w.titles(); got != "telemetry.late medium Cloudtrail of all accounts comes 5 h after it happened" {
 		t.Errorf("found: %s", got)
+	}
+}
+
+// states are those of the parts, by what they are of.
+func states(parts []Part) map[string]State {
+	out := map[string]State{}
+	for _, p := range parts {
+		out[p.Where()] = p.State
+	}
+	return out
+}
+
+// TestWhatIsNotSilent: what always comes late, what is read late for the first
+// time, what speaks rarely and what is an archive is not silent.
+func TestWhatIsNotSilent(t *testing.T) {
+	day := begin.Add(48 * time.Hour)
+	w := newWorld(t)
+	w.speak(acme, "us-east-1", "s3", begin, day, time.Minute)
+	w.speak(shop, "us-east-1", "s3", begin, day.Add(-2*time.Hour), 2*time.Hour)
+	if got := states(w.turn(day)); got["cloudtrail of account "+shop] != Late {
+		t.Errorf("what always comes two hours late: %v", got)
+	}
+
+	w = newWorld(t)
+	var old []event.Event
+	for at := begin; at.Before(day); at = at.Add(10 * time.Minute) {
+		e := trail(t, acme, "us-east-1", at, 0, "s3")
+		e.Ingested = day.Add(5 * time.Hour)
+		old = append(old, e)
+	}
+	w.tracker.Observe(old)
+	if got := states(w.turn(day.Add(5*time.Hour + time.Minute))); got["cloudtrail of account "+acme] != Late {
+		t.Errorf("what is read late for the first time: %v", got)
+	}
+
+	w = newWorld(t)
+	w.speak(acme, "us-east-1", "s3", begin, begin.Add(6*24*time.Hour), time.Minute)
+	for _, h := range []time.Duration{0, 10, 20, 30} {
+		w.tracker.Observe([]event.Event{trail(t, acme, "sa-east-1", begin.Add(h*time.Hour), time.Minute, "s3")})
+	}
+	w.tracker.Observe([]event.Event{trail(t, shop, "us-east-1", begin.Add(-400*24*time.Hour), 400*24*time.Hour, "s3")})
+	got := states(w.turn(begin.Add(6 * 24 * time.Hour)))
+	if got["cloudtrail of account "+acme+" in sa-east-1"] != New || got["cloudtrail of account "+shop] != Archived {
+		t.Errorf("what is rare or old: %v", got)
+	}
+	if len(w.findings) != 0 {
+		t.Errorf("found %s", w.titles())
+	}
+}
+
+// TestReadAgain: an event that is read again later is as late as it was first.
+func TestReadAgain(t *testing.T) {
+	w := newWorld(t)
+	for _, after := range []time.Duration{2 * time.Hour, time.Minute, time.Hour} {
+		w.tracker.Observe([]event.Event{trail(t, acme, "us-east-1", begin, after, "s3")})
+		w.kept.save(t, w.tracker.Take(0).Streams)
+	}
+	if p := w.turn(begin.Add(3 * time.Hour))[0]; p.Lag != time.Minute || p.DeliveryLag != 30*time.Second {
+		t.Errorf("lag %s, delivery %s", p.Lag, p.DeliveryLag)
+	}
+}
+
+// TestTimesAreTheEvents: the fast road to an event's time comes to the same.
+func TestTimesAreTheEvents(t *testing.T) {
+	tr, r := NewTracker(), rand.New(rand.NewPCG(3, 3))
+	for range 2000 {
+		e := trail(t, acme, "us-east-1", begin.Add(time.Duration(r.IntN(600))*time.Second), 0, "s3")
+		if got := tr.time(&e); got != e.Time().Unix() {
+			t.Fatalf("%s is read as %s", e.Time(), clock(got))
+		}
+	}
+	for _, text := range []string{"2026-03-02T00:00:61Z", "2026-13-02T00:00:01Z", "2026-03-02T00:00:0aZ", "2026-03-02T00:00:01.5Z", "2026-03-02T01:00:00+01:00", "", "yesterday"} {
+		e, err := event.Decode(event.CloudTrail, []byte(fmt.Sprintf(`{"eventVersion":"1.08","eventTime":%q,"eventID":"e"}`, text)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := int64(0)
+		if at := e.Time(); !at.IsZero() {
+			want = at.Unix()
+		}
+		if got := tr.time(&e); got != want {
+			t.Errorf("%q is read as %d, want %d", text, got, want)
+		}
 	}
 }
 
