@@ -66,6 +66,8 @@ const (
 type lookout struct {
 	*pipeline
 	tracker *coverage.Tracker
+	// tell makes findings durable.
+	tell func(context.Context, []event.Finding) error
 	// directory finds the accounts; nil when none are expected.
 	directory *accounts.Directory
 	known     []string // accounts, as they were found last
@@ -81,6 +83,7 @@ type lookout struct {
 
 func newLookout(ctx context.Context, p *pipeline) (*lookout, error) {
 	l := &lookout{pipeline: p, tracker: coverage.NewTracker(), failed: map[string]time.Time{}}
+	l.tell = l.publishNow
 	if c := p.cfg.Coverage; len(c.Accounts) > 0 || c.Organization {
 		var err error
 		if l.directory, err = accounts.New(ctx, c.accounts(), awsaccess.Options{Connections: 1, Silence: time.Minute}); err != nil {
@@ -197,7 +200,8 @@ func (l *lookout) turn(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-func (l *lookout) tell(ctx context.Context, findings []event.Finding) error {
+// publishNow makes findings durable that nothing was read for.
+func (l *lookout) publishNow(ctx context.Context, findings []event.Finding) error {
 	if len(findings) == 0 {
 		return nil
 	}

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +12,10 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"riposte/event"
+	"riposte/ingest"
+	"riposte/ingest/coverage"
 )
 
 // TestSilenceIsFound: the daemon finds an account that fell silent, says so once
@@ -36,6 +43,75 @@ func TestSilenceIsFound(t *testing.T) {
 	out, err := realProgram(nil, "incidents", "list", "--config", config).Output()
 	if err != nil || strings.Count(string(out), "No cloudtrail of account 444455556666 since") != 1 {
 		t.Errorf("incidents: %v\n%s", err, out)
+	}
+}
+
+// stumbling is a source that has trouble when it is told to.
+type stumbling struct {
+	since time.Time
+	err   error
+}
+
+func (s *stumbling) Run(context.Context, ingest.Sink) error { return nil }
+func (s *stumbling) Trouble() (time.Time, error)            { return s.since, s.err }
+
+// TestSilenceMayBeOurOwn: nothing is found just after a start, while the bus takes
+// nothing and while a source fails, which is a finding of its own, once.
+func TestSilenceMayBeOurOwn(t *testing.T) {
+	now := time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
+	source := &stumbling{}
+	p := &pipeline{cfg: defaultConfig(), log: slog.New(slog.DiscardHandler), started: now, sources: []ingest.Source{source}, sourceNames: []string{"s3 queue"}}
+	var told []event.Finding
+	l := &lookout{pipeline: p, failed: map[string]time.Time{}, tracker: coverage.NewTracker(), tell: func(_ context.Context, f []event.Finding) error {
+		told = append(told, f...)
+		return nil
+	}}
+	held := func(at time.Duration, want bool, why string) {
+		t.Helper()
+		if err := l.failures(t.Context(), now.Add(at)); err != nil {
+			t.Fatal(err)
+		}
+		if got := l.hold(now.Add(at)); got != want {
+			t.Errorf("%s: held %v", why, got)
+		}
+	}
+	held(14*time.Minute, true, "just after the start")
+	held(16*time.Minute, false, "later")
+
+	var during bool
+	taken := l.watch(func(context.Context, ingest.Batch) error {
+		during = l.hold(now.Add(20 * time.Minute))
+		return nil
+	})
+	if err := taken(t.Context(), ingest.Batch{}); err != nil || !during {
+		t.Errorf("while the bus takes nothing: held %v, %v", during, err)
+	}
+	held(20*time.Minute, false, "when the bus took it")
+
+	source.since, source.err = now.Add(20*time.Minute), errors.New("sqs:ReceiveMessage is not allowed")
+	held(25*time.Minute, false, "five minutes of trouble")
+	held(31*time.Minute, true, "eleven minutes of trouble")
+	held(32*time.Minute, true, "it goes on")
+	if len(told) != 1 || told[0].Rule != coverage.RuleFailing || told[0].Title != "The source s3 queue has read nothing since 2026-03-02 12:20 UTC" {
+		t.Errorf("told: %+v", told)
+	}
+	source.err = nil
+	held(33*time.Minute, false, "no trouble any more")
+}
+
+// TestAccountsInMetricsAreBounded: those that are expected have labels of their
+// own, and the worst of the rest is that of "other".
+func TestAccountsInMetricsAreBounded(t *testing.T) {
+	var parts []coverage.Part
+	for i := range maxAccounts + 20 {
+		parts = append(parts, coverage.Part{Level: coverage.OfAccount, Key: coverage.Key{Log: "flow", Account: fmt.Sprintf("%012d", i)}, Last: time.Unix(1, 0), Lag: time.Duration(i) * time.Second, Expected: i == maxAccounts+10})
+	}
+	all := bounded(parts, func(p *coverage.Part) time.Duration { return p.Lag })
+	if len(all) != maxAccounts+1 || all[0].account != fmt.Sprintf("%012d", maxAccounts+10) {
+		t.Errorf("%d values, the first of %s", len(all), all[0].account)
+	}
+	if last := all[len(all)-1]; last.account != "other" || last.value != (maxAccounts+19)*time.Second {
+		t.Errorf("the rest: %+v", last)
 	}
 }
 
