@@ -169,6 +169,9 @@ func (l *lookout) turn(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	// What was begun is ended, so that a finding is not forgotten by a shutdown.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
 	var told []coverage.Trouble
 	err = upsert(ctx, l.state.coverage, coverage.BookKey, func(old []byte) ([]byte, error) {
 		book, err := parseBook(old)
