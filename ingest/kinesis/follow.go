@@ -42,6 +42,7 @@ func (f *follower) follow(ctx context.Context, g *errgroup.Group) error {
 		switch {
 		case err == nil:
 			pause.Reset()
+			f.Gone("shards") // the shards speak for themselves
 			if first {
 				first = false
 				f.log.InfoContext(ctx, "reading", "shards", len(shards), "role", f.cfg.Role)
@@ -57,6 +58,7 @@ func (f *follower) follow(ctx context.Context, g *errgroup.Group) error {
 			return err
 		default:
 			wait = min(wait, pause.NextBackOff())
+			f.Fail("shards", f.now(), err)
 			f.log.ErrorContext(ctx, "shards cannot be listed", "err", err)
 		}
 		timer := time.NewTimer(wait)

@@ -42,6 +42,7 @@ const mostRecords = 10_000
 // store's refusals are errors.
 func (r *shard) run(ctx context.Context) error {
 	defer r.lag(nil)
+	defer r.Gone(r.id)
 	log := r.log.With("shard", r.id)
 	iterator := ""
 	for pause := r.pause(); ; {
@@ -59,6 +60,7 @@ func (r *shard) run(ctx context.Context) error {
 			return final.err
 		case err == nil:
 			pause.Reset()
+			r.Well(r.id)
 			iterator = next
 			wait := r.cfg.Poll
 			if more {
@@ -75,6 +77,7 @@ func (r *shard) run(ctx context.Context) error {
 		default:
 			iterator = ""
 			wait := pause.NextBackOff()
+			r.Fail(r.id, r.now(), err)
 			log.ErrorContext(ctx, "the shard cannot be read", "again_in", wait.Round(time.Second).String(), "err", err)
 			if err := awsaccess.Sleep(ctx, wait); err != nil {
 				return err

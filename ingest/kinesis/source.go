@@ -43,6 +43,7 @@ const policy = "deploy/iam/kinesis.json"
 
 // Source reads one stream.
 type Source struct {
+	ingest.Troubles
 	cfg     Config
 	format  *event.FlowFormat
 	log     *slog.Logger

@@ -23,7 +23,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/config"
@@ -48,6 +47,7 @@ const (
 
 // Source receives from one queue.
 type Source struct {
+	ingest.Troubles
 	// Skipped, when set before Run, hears of the objects that are not read because
 	// of their keys. It must not block.
 	Skipped func(bucket, key string)
@@ -60,8 +60,6 @@ type Source struct {
 	meter  Meter
 	items  *awsconfig.Fetcher
 	ages   ages
-
-	trouble atomic.Pointer[trouble] // why nothing can be received; nil while it can
 
 	// How long things take, which tests shorten.
 	extend time.Duration                    // between extensions of visibility
@@ -149,7 +147,7 @@ func (s *Source) look(ctx context.Context) error {
 		case errors.Is(err, ErrNoQueue) || awsaccess.Denied(err):
 			return err
 		}
-		s.fail(err)
+		s.Fail("queue", time.Now(), err)
 		s.log.WarnContext(ctx, "the queue cannot be reached", "err", err)
 		if err := awsaccess.Sleep(ctx, pause.NextBackOff()); err != nil {
 			return err
@@ -171,14 +169,14 @@ func (s *Source) receive(ctx context.Context, w *worker) {
 		if err != nil {
 			if ctx.Err() == nil {
 				err = s.explain(err, "sqs:ReceiveMessage", s.cfg.Queue)
-				s.fail(err)
+				s.Fail("queue", time.Now(), err)
 				s.log.ErrorContext(ctx, "messages cannot be received", "err", err)
 				_ = awsaccess.Sleep(ctx, pause.NextBackOff())
 			}
 			continue
 		}
 		pause.Reset()
-		s.trouble.Store(nil)
+		s.Well("queue")
 		s.count(ctx, Receives, 1)
 		s.count(ctx, Messages, int64(len(out.Messages)))
 		s.ages.note(time.Now(), out.Messages)

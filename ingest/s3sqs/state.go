@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
@@ -46,29 +45,6 @@ type Queue struct {
 
 // ErrNoQueue says that there is no such queue.
 var ErrNoQueue = errors.New("does not exist")
-
-// trouble is why nothing can be received.
-type trouble struct {
-	since time.Time
-	err   error
-}
-
-// fail notes why nothing can be received, since the first time.
-func (s *Source) fail(err error) {
-	now := &trouble{since: time.Now(), err: err}
-	if old := s.trouble.Load(); old != nil {
-		now.since = old.since
-	}
-	s.trouble.Store(now)
-}
-
-// Trouble says since when the queue cannot be received from, and why; nil when it can.
-func (s *Source) Trouble() (since time.Time, err error) {
-	if t := s.trouble.Load(); t != nil {
-		return t.since, t.err
-	}
-	return time.Time{}, nil
-}
 
 // Name is the queue's name, for metrics.
 func (s *Source) Name() string { return s.cfg.Queue[strings.LastIndexByte(s.cfg.Queue, '/')+1:] }

@@ -131,6 +131,7 @@ func (s *Source) advance(ctx context.Context, sink ingest.Sink, a *account, work
 		if more, err = s.step(ctx, sink, a, workers, now); err != nil {
 			if ctx.Err() == nil {
 				a.failures++
+				s.Fail(a.Base+a.Region, now, err)
 				s.log.ErrorContext(ctx, "not verified, once more later", "account", a.Account, "region", a.Region, "err", s.explain(err))
 			}
 			a.next = now.Add(min(s.cfg.Every<<min(a.failures, 6), time.Hour))
@@ -138,6 +139,7 @@ func (s *Source) advance(ctx context.Context, sink ingest.Sink, a *account, work
 		}
 	}
 	a.failures = 0
+	s.Well(a.Base + a.Region)
 	a.next = now.Add(idle)
 	switch newest := a.progress.Newest(); {
 	case a.progress.Unsettled(): // each time all that is followed is read again

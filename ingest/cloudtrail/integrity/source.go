@@ -29,6 +29,7 @@ import (
 
 // Source verifies the trails of one bucket.
 type Source struct {
+	ingest.Troubles
 	cfg     Config
 	log     *slog.Logger
 	access  *awsaccess.Access
@@ -131,11 +132,13 @@ func (s *Source) Run(ctx context.Context, sink ingest.Sink) error {
 		if awsaccess.Denied(err) || awsaccess.Is(err, "NoSuchBucket") {
 			return s.access.Explain(err, "s3:GetBucketLocation", s.cfg.Address, "deploy/iam/trail.json")
 		}
+		s.Fail("bucket", time.Now(), err)
 		s.log.WarnContext(ctx, "the bucket cannot be reached", "err", err)
 		if awsaccess.Sleep(ctx, wait) != nil {
 			return nil
 		}
 	}
+	s.Gone("bucket")
 	for {
 		now := time.Now()
 		next, err := s.round(ctx, sink, now)
@@ -143,7 +146,11 @@ func (s *Source) Run(ctx context.Context, sink ingest.Sink) error {
 			return nil
 		}
 		if err != nil {
+			s.Fail("round", now, err)
 			s.log.ErrorContext(ctx, "trails not verified, once more later", "err", err)
+		}
+		if err == nil {
+			s.Gone("round") // the accounts speak for themselves
 		}
 		timer := time.NewTimer(max(next.Sub(now), time.Second))
 		select {

@@ -178,8 +178,10 @@ func TestOneOfTwoRefused(t *testing.T) {
 			r.until("the complaint", func() bool {
 				return !slices.ContainsFunc(c.want, func(w string) bool { return !strings.Contains(r.log.String(), w) })
 			})
+			r.until("the trouble", func() bool { _, err := r.src.Trouble(); return err != nil || r.has(len(want))() })
 			r.fake.Authorize(nil)
 			r.until("everything", r.has(len(want)))
+			r.until("the end of the trouble", func() bool { _, err := r.src.Trouble(); return err == nil })
 			if err := stop(); err != nil {
 				t.Error(err)
 			}

@@ -51,6 +51,7 @@ func (l *poller) run(ctx context.Context, pause backoff.BackOff) error {
 			return err
 		}
 		pause.Reset()
+		l.Well(l.place.String() + "/" + l.category)
 		// At least one slice each time, so that the old comes to its end however
 		// much there is that is new.
 		for len(l.book.at.Backlog) > 0 {

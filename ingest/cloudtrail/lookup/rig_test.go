@@ -32,6 +32,7 @@ const (
 
 // rig is a CloudTrail on loopback, a store, and what was delivered.
 type rig struct {
+	src     *Source // the one that was started last
 	t       testing.TB
 	fake    *awsfake.Server
 	log     *journal
@@ -177,6 +178,7 @@ func (r *rig) start() (stop func() error) {
 	ctx, cancel := context.WithCancel(r.t.Context())
 	ended := make(chan error, 1)
 	src := r.source()
+	r.src = src
 	r.running.Store(true)
 	go func() {
 		ended <- src.Run(ctx, r.sink())

@@ -40,6 +40,7 @@ const policy = "deploy/iam/lookup.json"
 
 // Source looks up the events of all its accounts and regions.
 type Source struct {
+	ingest.Troubles
 	cfg       Config
 	log       *slog.Logger
 	directory *accounts.Directory
@@ -108,6 +109,7 @@ func (s *Source) Run(ctx context.Context, sink ingest.Sink) error {
 			break
 		}
 		if err != nil {
+			s.Fail("accounts", s.now(), err)
 			s.log.ErrorContext(ctx, "accounts or regions not found: what is known is looked up", "known", len(places), "err", err)
 		}
 		if !warned && len(places) > 0 {
@@ -123,6 +125,7 @@ func (s *Source) Run(ctx context.Context, sink ingest.Sink) error {
 			wait = min(wait, pause.NextBackOff())
 		} else {
 			pause.Reset()
+			s.Gone("accounts") // they speak for themselves
 		}
 		if awsaccess.Sleep(ctx, wait) != nil {
 			break
@@ -179,6 +182,8 @@ func (s *Source) place(ctx context.Context, p accounts.Place, category string, s
 	if category != management {
 		log = log.With("category", category)
 	}
+	part := p.String() + "/" + category
+	defer s.Gone(part)
 	books, err := openBook(ctx, s.cursors, "lookup/"+p.String()+"/"+category)
 	if err != nil {
 		return err
@@ -198,6 +203,7 @@ func (s *Source) place(ctx context.Context, p accounts.Place, category string, s
 		case errors.As(err, &final):
 			return final.err
 		}
+		s.Fail(part, s.now(), err)
 		wait := pause.NextBackOff()
 		log.ErrorContext(ctx, "events cannot be looked up", "again_in", wait.Round(time.Second).String(), "err", err)
 		if err := awsaccess.Sleep(ctx, wait); err != nil {
