@@ -68,6 +68,9 @@ func (h *hybrid) run() error {
 	for i, c := range h.b[:size] {
 		h.value |= uint32(c) << (8 * i)
 	}
+	if uint64(h.value)>>h.width != 0 {
+		return errLevels // a level that the column does not have
+	}
 	h.b, h.left = h.b[size:], int(head>>1)
 	return nil
 }
@@ -89,6 +92,7 @@ func unpackBits(b []byte, at, width int) uint64 {
 // https://parquet.apache.org/docs/file-format/data-pages/encodings/#DELTAENC
 type delta struct {
 	b      []byte
+	most   int // bits of a difference
 	block  int // values in a block
 	minis  int // miniblocks in a block
 	left   int64
@@ -102,8 +106,8 @@ type delta struct {
 	count  int // values in it
 }
 
-// begin reads the head. A page has at most n values.
-func (d *delta) begin(b []byte, n int64) error {
+// begin reads the head of numbers of so many bits. A page has at most n values.
+func (d *delta) begin(b []byte, bits int, n int64) error {
 	t := thrift{b: b}
 	block, minis, total, first := t.uvarint(), t.uvarint(), t.uvarint(), t.varint()
 	switch {
@@ -114,13 +118,13 @@ func (d *delta) begin(b []byte, n int64) error {
 	case total > uint64(n):
 		return errors.New("more values than the page has")
 	}
-	*d = delta{b: b[t.pos:], block: int(block), minis: int(minis), left: int64(total), first: true, value: first}
+	*d = delta{b: b[t.pos:], most: bits, block: int(block), minis: int(minis), left: int64(total), first: true, value: first}
 	return nil
 }
 
-// beginBefore begins, and returns what stands behind the numbers.
+// beginBefore begins lengths, and returns what stands behind them.
 func (d *delta) beginBefore(b []byte, n int64) ([]byte, error) {
-	if err := d.begin(b, n); err != nil {
+	if err := d.begin(b, 32, n); err != nil {
 		return nil, err
 	}
 	scout := *d
@@ -164,7 +168,7 @@ func (d *delta) mini() error {
 	}
 	d.width, d.widths, d.at, d.count = int(d.widths[0]), d.widths[1:], 0, d.block/d.minis
 	size := d.width * d.count / 8
-	if d.width > 64 || size > len(d.b) {
+	if d.width > d.most || size > len(d.b) {
 		return errValues
 	}
 	d.bits, d.b = d.b[:size:size], d.b[size:]

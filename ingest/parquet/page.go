@@ -159,6 +159,9 @@ func (c *cursor) dataV2(head fields, size int) error {
 	}
 	if c.column.optional {
 		c.levels.begin(c.stored[:definition], 1)
+		if err := c.nulls(n, head.int(2)); err != nil {
+			return err
+		}
 	}
 	page := c.stored[definition:]
 	if packed, said := head[7].(bool); !said || packed {
@@ -168,6 +171,22 @@ func (c *cursor) dataV2(head fields, size int) error {
 		}
 	}
 	return c.begun(n, head.int(4), page)
+}
+
+// nulls compares what a page says of its absent values with its levels.
+func (c *cursor) nulls(n, said int64) error {
+	levels := c.levels
+	for range n {
+		level, err := levels.next()
+		if err != nil {
+			return c.bad("%w", err)
+		}
+		said -= int64(1 - level)
+	}
+	if said != 0 {
+		return c.bad("a page that says how many of its values are absent, and its levels say otherwise")
+	}
+	return nil
 }
 
 func (c *cursor) count(n int64) error {

@@ -14,6 +14,8 @@ import (
 	pq "github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress"
 	"github.com/parquet-go/parquet-go/deprecated"
+	"github.com/parquet-go/parquet-go/encoding/thrift"
+	"github.com/parquet-go/parquet-go/format"
 
 	"riposte/ingest/parquet"
 )
@@ -273,6 +275,85 @@ func TestClaims(t *testing.T) {
 	}
 	if failed < len(data)/4 {
 		t.Errorf("only %d of %d changes are noticed", failed, 2*len(data))
+	}
+}
+
+// craft writes a column of a thousand values and changes the body of its only page,
+// with headers and checksum left in order.
+func craft(t *testing.T, node pq.Node, value func(i int) pq.Value, mutate func(body []byte)) []byte {
+	t.Helper()
+	var rows []pq.Row
+	for i := range 1000 {
+		rows = append(rows, pq.Row{value(i)})
+	}
+	data := write(t, pq.NewSchema("x", pq.Group{"a": node}), rows, pq.Compression(&pq.Uncompressed), pq.DataPageVersion(1))
+	f, err := pq.OpenFile(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := f.Metadata().RowGroups[0].Columns[0].MetaData.DataPageOffset
+	r := new(thrift.CompactProtocol).NewReaderFromBytes(bytes.Clone(data[at:]))
+	var head format.PageHeader
+	if err := thrift.NewDecoder(r).Decode(&head); err != nil {
+		t.Fatal(err)
+	}
+	start := int(at) + r.BytesRead()
+	mutate(data[start : start+int(head.CompressedPageSize)])
+	return data
+}
+
+// TestBodies puts claims into the bodies of pages whose headers are in order: runs
+// and counts of millions. None is expanded, whether it is noticed or not.
+func TestBodies(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 1))
+	text := func(int) pq.Value { return pq.ByteArrayValue([]byte(fmt.Sprint(r.IntN(100)))) }
+	optional := func(i int) pq.Value {
+		if i%2 == 0 {
+			return pq.NullValue().Level(0, 0, 0)
+		}
+		return pq.Int64Value(7).Level(0, 1, 0)
+	}
+	run := func(n uint64, value byte) []byte { return append(binary.AppendUvarint(nil, n<<1), value) }
+	head := func(numbers ...uint64) (b []byte) {
+		for _, n := range numbers {
+			b = binary.AppendUvarint(b, n)
+		}
+		return b
+	}
+	// over replaces the body from a byte on, with zeros behind.
+	over := func(at int, with []byte) func([]byte) {
+		return func(body []byte) {
+			clear(body[at:])
+			copy(body[at:], with)
+		}
+	}
+	levels := func(with []byte) func([]byte) {
+		return func(body []byte) { over(0, with)(body[4 : 4+binary.LittleEndian.Uint32(body)]) }
+	}
+	for name, data := range map[string][]byte{
+		"a run of levels":         craft(t, pq.Optional(pq.Int(64)), optional, levels(run(1<<26, 1))),
+		"a level that is none":    craft(t, pq.Optional(pq.Int(64)), optional, levels(run(1000, 2))),
+		"a run of indexes":        craft(t, pq.Encoded(pq.String(), &pq.RLEDictionary), text, over(1, run(1<<26, 1))),
+		"groups of indexes":       craft(t, pq.Encoded(pq.String(), &pq.RLEDictionary), text, over(1, head(1<<21<<1|1))),
+		"many numbers":            craft(t, pq.Encoded(pq.Int(64), &pq.DeltaBinaryPacked), func(i int) pq.Value { return pq.Int64Value(int64(r.Uint64())) }, over(0, head(128, 4, 1<<26))),
+		"wide differences of i32": craft(t, pq.Encoded(pq.Int(32), &pq.DeltaBinaryPacked), func(i int) pq.Value { return pq.Int32Value(int32(r.Uint32())) }, over(0, append(head(128, 4, 1000, 0, 0), 34, 34, 34, 34))),
+		"long suffixes":           craft(t, pq.Encoded(pq.String(), &pq.DeltaByteArray), text, over(0, append(append(head(1024, 1, 1000, 0), 0, 0), append(head(1024, 1, 1000, 1<<19), 0, 0)...))),
+	} {
+		t.Run(name, func(t *testing.T) {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			rows, err := readAll(data)
+			runtime.ReadMemStats(&after)
+			if n := after.TotalAlloc - before.TotalAlloc; n > 2<<20 {
+				t.Errorf("%d MiB are allocated for a file of %d bytes", n>>20, len(data))
+			}
+			if err == nil && len(rows) != 1000 {
+				t.Errorf("%d rows without an error", len(rows))
+			}
+			if none := strings.HasPrefix(name, "a level") || strings.HasPrefix(name, "wide"); none && err == nil {
+				t.Error("it is read")
+			}
+		})
 	}
 }
 

@@ -64,8 +64,10 @@ func (v *values) begin(c *cursor, encoding int64, page []byte, n int64) error {
 		}
 		v.indexes.begin(page[4:], 1)
 		return nil
-	case encoding == encodingDeltaBinary && (v.column.kind == typeInt32 || v.column.kind == typeInt64):
-		return v.numbers.begin(page, n)
+	case encoding == encodingDeltaBinary && v.column.kind == typeInt32:
+		return v.numbers.begin(page, 32, n)
+	case encoding == encodingDeltaBinary && v.column.kind == typeInt64:
+		return v.numbers.begin(page, 64, n)
 	case encoding == encodingDeltaLength && array:
 		rest, err := v.lengths.beginBefore(page, n)
 		v.page = rest
