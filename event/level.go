@@ -11,9 +11,9 @@ type level struct {
 // member is a hot key.
 type member struct {
 	name  string
-	field Field
 	level *level // when the value is an object with hot members of its own
-	rank  uint8  // from 1, of one among several that may fill the field; 0 is the only one
+	field Field
+	rank  uint8 // from 1, of one among several that may fill the field; 0 is the only one
 }
 
 const noField Field = 255
