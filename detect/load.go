@@ -54,6 +54,9 @@ type environments struct {
 }
 
 func (e *environments) get(k event.Kind) (*expr.Env, error) {
+	if k >= event.Insight {
+		k = event.Log // all that a mapping reads is alike; an environment takes megabytes
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if env, ok := e.made[k]; ok {
