@@ -114,12 +114,13 @@ func (h *hunt) run(ctx context.Context, paths []string) error {
 		return fmt.Errorf("--flow-format: %w", err)
 	}
 	debug.SetGCPercent(200) // loading makes much that is needed once
+	debug.SetMemoryLimit(mostHeld)
 	rules, err := h.load(h.stderr)
 	if err != nil {
 		return err
 	}
 	debug.SetGCPercent(400) // as far as the limit lets it
-	debug.SetMemoryLimit(max(held(), 64<<20))
+	debug.SetMemoryLimit(min(max(held(), 64<<20), mostHeld))
 	log, err := h.mapping(h.log)
 	if err != nil {
 		return fmt.Errorf("--log: %w", err)
@@ -176,6 +177,10 @@ func (h *hunt) run(ctx context.Context, paths []string) error {
 	}
 	return nil
 }
+
+// mostHeld is the most of it: the rest of 128 MB are pages of the program itself,
+// and what is read at the moment.
+const mostHeld = 88 << 20
 
 // held is the memory that the program has from the system: after loading the
 // rules, more than they need. A collection marks every compiled rule, so a hunt
