@@ -22,6 +22,7 @@ import (
 
 	"riposte/ingest"
 	"riposte/internal/awsfake"
+	"riposte/internal/testlog"
 )
 
 const account = "111122223333"
@@ -32,7 +33,7 @@ var errAway = errors.New("the stream is away")
 type rig struct {
 	t       testing.TB
 	fake    *awsfake.Server
-	log     *journal
+	log     *testlog.Journal
 	cursors *store
 	cfg     Config
 	running atomic.Bool
@@ -44,23 +45,6 @@ type rig struct {
 	emits   int
 	broken  []ingest.Broken
 	refuse  func(n int) error
-}
-
-type journal struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.buf.Write(p)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.buf.String()
 }
 
 type store struct {
@@ -93,7 +77,7 @@ func newRig(t testing.TB, shards int, change func(*Config)) *rig {
 	t.Helper()
 	fake := awsfake.New(&awsfake.World{Accounts: map[string]*awsfake.Account{account: {}}}, account)
 	t.Cleanup(fake.Close)
-	r := &rig{t: t, fake: fake, log: &journal{}, cursors: &store{kept: map[string][]byte{}}, batches: map[string][]string{}}
+	r := &rig{t: t, fake: fake, log: &testlog.Journal{}, cursors: &store{kept: map[string][]byte{}}, batches: map[string][]string{}}
 	r.cfg = Config{Stream: fake.CreateStream("s", shards), Shards: 3}
 	if change != nil {
 		change(&r.cfg)

@@ -32,6 +32,7 @@ import (
 
 	"riposte/event"
 	"riposte/ingest"
+	"riposte/internal/testlog"
 )
 
 const key = "a-key-of-more-than-16-characters"
@@ -51,7 +52,7 @@ func eventBridge(id, kind string) string {
 type rig struct {
 	t      *testing.T
 	src    *Source
-	log    *journal
+	log    *testlog.Journal
 	client *http.Client
 
 	mu      sync.Mutex
@@ -59,23 +60,6 @@ type rig struct {
 	broken  []ingest.Broken
 	// before, when set, decides whether a batch is taken.
 	before func(ctx context.Context) error
-}
-
-type journal struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.buf.Write(p)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.buf.String()
 }
 
 // certificate writes a certificate of its own for 127.0.0.1 and returns a pool that trusts it.
@@ -121,7 +105,7 @@ func newRig(t *testing.T, change func(*Config)) *rig {
 	if change != nil {
 		change(&c)
 	}
-	r := &rig{t: t, log: &journal{}, batches: map[string][]string{}}
+	r := &rig{t: t, log: &testlog.Journal{}, batches: map[string][]string{}}
 	var err error
 	if r.src, err = New(c, slog.New(slog.NewJSONHandler(r.log, nil))); err != nil {
 		t.Fatal(err)

@@ -24,6 +24,7 @@ import (
 	"riposte/ingest/s3object"
 	"riposte/internal/awsaccess"
 	"riposte/internal/awsfake"
+	"riposte/internal/testlog"
 )
 
 const (
@@ -36,7 +37,7 @@ type rig struct {
 	t    testing.TB
 	fake *awsfake.Server
 	src  *Source
-	log  *journal
+	log  *testlog.Journal
 
 	mu      sync.Mutex
 	batches map[string][]string // event ids by batch id
@@ -64,24 +65,6 @@ func (m *tally) of(what string) int64 {
 	return v.(*atomic.Int64).Load()
 }
 
-// journal is a log that is written by many.
-type journal struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.buf.Write(p)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.buf.String()
-}
-
 // local are the options that reach the fake, whatever the machine's AWS configuration says.
 func local(fake *awsfake.Server) []func(*config.LoadOptions) error {
 	return []func(*config.LoadOptions) error{
@@ -107,7 +90,7 @@ func newRig(t testing.TB, q awsfake.Queue, change func(*Config)) *rig {
 	if change != nil {
 		change(&c)
 	}
-	r := &rig{t: t, fake: fake, log: &journal{}, batches: map[string][]string{}}
+	r := &rig{t: t, fake: fake, log: &testlog.Journal{}, batches: map[string][]string{}}
 	src, err := New(t.Context(), c, slog.New(slog.NewJSONHandler(r.log, nil)), &r.meter, append(local(fake), hasty())...)
 	if err != nil {
 		t.Fatal(err)

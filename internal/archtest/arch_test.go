@@ -46,6 +46,7 @@ var rooms = map[string][]string{
 	"internal/problem":            {},
 	"internal/secret":             {},
 	"internal/yamlfile":           {"internal/problem"},
+	"internal/testlog":            {},
 	"internal/telemetry":          {},
 	"internal/awsfake":            {},
 	"internal/awsfake/policytest": {"internal/awsfake"},

@@ -29,6 +29,7 @@ import (
 	"riposte/ingest/cloudtrail/digest"
 	"riposte/internal/awsaccess"
 	"riposte/internal/awsfake"
+	"riposte/internal/testlog"
 )
 
 const (
@@ -55,7 +56,7 @@ type rig struct {
 	t       testing.TB
 	fake    *awsfake.Server
 	cursors cursors
-	log     journal
+	log     testlog.Journal
 	src     *Source
 	files   map[string]awsfake.Blob // all that CloudTrail will have delivered
 
@@ -163,24 +164,6 @@ func (c *cursors) Save(_ context.Context, key string, value []byte) error {
 	}
 	c.kept[key] = slices.Clone(value)
 	return nil
-}
-
-// journal is a log that may be read while it is written.
-type journal struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.b.Write(p)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.b.String()
 }
 
 // chain is one account and region as CloudTrail delivers it, of two log files an hour.

@@ -23,6 +23,7 @@ import (
 	"riposte/ingest"
 	"riposte/ingest/accounts"
 	"riposte/internal/awsfake"
+	"riposte/internal/testlog"
 )
 
 const (
@@ -35,7 +36,7 @@ type rig struct {
 	src     *Source // the one that was started last
 	t       testing.TB
 	fake    *awsfake.Server
-	log     *journal
+	log     *testlog.Journal
 	cursors *store
 	cfg     Config
 	limits  *Limits
@@ -50,23 +51,6 @@ type rig struct {
 	broken  []ingest.Broken
 	// refuse, when set, decides whether the batch is taken.
 	refuse func(n int) error
-}
-
-type journal struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.buf.Write(p)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.buf.String()
 }
 
 // store keeps cursors, until it fails.
@@ -109,7 +93,7 @@ func newRig(t testing.TB, change func(*Config)) *rig {
 	if change != nil {
 		change(&c)
 	}
-	return &rig{t: t, fake: fake, log: &journal{}, cursors: &store{kept: map[string][]byte{}, rounds: map[string]int{}}, cfg: c, batches: map[string][]string{}, limits: &Limits{each: rate.Inf, made: map[string]*rate.Limiter{}}}
+	return &rig{t: t, fake: fake, log: &testlog.Journal{}, cursors: &store{kept: map[string][]byte{}, rounds: map[string]int{}}, cfg: c, batches: map[string][]string{}, limits: &Limits{each: rate.Inf, made: map[string]*rate.Limiter{}}}
 }
 
 // twoAccounts are reached by a role in each.
